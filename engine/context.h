@@ -1,0 +1,156 @@
+// Everything an op needs besides its arguments: the device, its stream, the step's memory, the tape
+// if there is one, and which kernel variants were asked for. There is no other global state.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/arena.h"
+#include "engine/tape.h"
+#include "kernels/common/libraries.h"
+#include "kernels/common/step_state.h"
+
+namespace krait {
+
+class Context {
+ public:
+  // `arena_bytes`: the step's memory; 0 until reserve() is called. Throws OutOfMemory.
+  explicit Context(Backend backend, size_t arena_bytes = 0);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const Device& device() const { return device_; }
+  Stream stream() const { return stream_; }
+  Arena& arena() { return *arena_; }
+  Tape* tape() const { return tape_; }
+
+  // The step's memory, taken from the arena and given back with the last copy of the tensor.
+  Tensor empty(Shape shape, DType dtype);
+  Tensor zeros(Shape shape, DType dtype);
+  void fill(const Tensor& t, double value);
+  // Memory that outlives the step (parameters, data): never from the arena.
+  Tensor persistent(Shape shape, DType dtype, double fill_value = 0);
+
+  // Bytes of arena that `work` needs. Runs it without memory and without launching anything.
+  template <class F>
+  size_t measure(F&& work) {
+    Measuring guard(*this);
+    work();
+    return arena_->extent();
+  }
+  // Replaces the arena by one of this size. No tensor of the old one may be alive.
+  void reserve(size_t bytes);
+  bool measuring() const { return arena_ && arena_->measures(); }
+
+  // Runs kernel P with the default variant, or the one named for it in `force`.
+  template <class P>
+  void launch(const P& p) {
+    auto forced = force_.find(P::name);
+    const Variant<P>* v = choose(p, device_, forced == force_.end() ? "" : forced->second);
+    KRAIT_CHECK(v, "no variant of ", P::name, " fits",
+                forced == force_.end() ? "" : cat(" (", forced->second, " was asked for)"));
+    Tensor scratch;  // given back on return: later work on this stream runs after this kernel
+    if (v->scratch_bytes)
+      if (size_t bytes = v->scratch_bytes(p)) scratch = empty({int64_t(bytes)}, DType::u8);
+    if (measuring()) return;
+    krait::run(*v, p,
+               {.device = device_,
+                .stream = stream_,
+                .scratch = scratch.data(),
+                .libraries = &libraries_});
+  }
+  // Tells the tape, if there is one, how to differentiate what was just computed.
+  template <class F>
+  void record_op(const char* name, std::initializer_list<const Tensor*> in,
+                 std::initializer_list<Tensor*> out, F&& backward) {
+    if (tape_) tape_->record(name, in, out, std::forward<F>(backward));
+    if (watch_finite_ && !measuring()) find_not_finite(name, out);
+  }
+  // Train and compare with `--kernel selective_scan_fwd=reference`.
+  void force(std::string kernel, std::string variant) {
+    force_[std::move(kernel)] = std::move(variant);
+  }
+
+  // float32 products may use TF32 tensor cores (GPU only).
+  bool allow_tf32 = false;
+  // Dropout and drop path are active.
+  bool training = false;
+  // What the current step's random numbers depend on, in device memory. Null: no random op runs.
+  const StepState* state = nullptr;
+
+  // While on, every op's outputs are searched for infinities and NaN (slow: waits for the device).
+  void watch_finite(bool on) { watch_finite_ = on, not_finite_.clear(); }
+  const std::string& not_finite() const { return not_finite_; }  // first op found, "" if none
+  bool all_finite(const Tensor& t);
+  // Names the part of the model that runs: "layers.3.mixer". Used in messages.
+  class Scope {
+   public:
+    Scope(Context& c, const std::string& name) : ctx_(c), before_(c.scope_) {
+      c.scope_ += (c.scope_.empty() ? "" : ".") + name;
+    }
+    ~Scope() { ctx_.scope_ = before_; }
+    Scope(const Scope&) = delete;
+
+   private:
+    Context& ctx_;
+    std::string before_;
+  };
+  [[nodiscard]] Scope scope(const std::string& name) { return {*this, name}; }
+
+  // While the returned object lives, ops record themselves on `tape`.
+  class Recording {
+   public:
+    Recording(Context& c, Tape& t) : ctx_(c), before_(c.tape_) { c.tape_ = &t; }
+    ~Recording() { ctx_.tape_ = before_; }
+    Recording(const Recording&) = delete;
+
+   private:
+    Context& ctx_;
+    Tape* before_;
+  };
+  [[nodiscard]] Recording record(Tape& tape) { return {*this, tape}; }
+
+  // Copies that wait for the device. `bytes` may be less than the tensor holds.
+  void upload(const Tensor& to, const void* from, size_t bytes);
+  void download(void* to, const Tensor& from, size_t bytes);
+  template <class T>
+  std::vector<T> download(const Tensor& t) {
+    std::vector<T> v(t.count());
+    download(v.data(), t, v.size() * sizeof(T));
+    return v;
+  }
+  // Any float tensor (contiguous or not) as doubles, for tests and tools.
+  std::vector<double> values(const Tensor& t);
+  // A tensor from doubles: in the arena, or persistent.
+  Tensor from_values(Shape shape, DType dtype, const std::vector<double>& v);
+  void wait();
+
+ private:
+  class Measuring {
+   public:
+    explicit Measuring(Context& c) : ctx_(c), before_(c.arena_) {
+      c.arena_ = std::make_shared<Arena>();
+    }
+    ~Measuring() { ctx_.arena_ = before_; }
+
+   private:
+    Context& ctx_;
+    std::shared_ptr<Arena> before_;
+  };
+  void find_not_finite(const char* op, std::initializer_list<Tensor*> out);
+  Device device_;
+  Stream stream_ = nullptr;
+  std::shared_ptr<Arena> arena_;
+  Tape* tape_ = nullptr;
+  Libraries libraries_;
+  std::map<std::string, std::string, std::less<>> force_;
+  bool watch_finite_ = false;
+  std::string not_finite_, scope_;
+};
+
+// Host memory the device can copy from and to without waiting.
+std::shared_ptr<std::byte> pinned_memory(Backend backend, size_t bytes);
+
+}  // namespace krait

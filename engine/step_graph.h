@@ -1,0 +1,69 @@
+// Records one training step as a CUDA graph and replays it. On the CPU it just runs the step.
+#pragma once
+
+#include <utility>
+
+#include "engine/context.h"
+#include "kernels/common/cuda.h"
+
+namespace krait {
+
+class StepGraph {
+ public:
+  // The first steps run one kernel after the other: libraries choose their plans in them.
+  explicit StepGraph(int eager_steps = 3) : eager_left_(eager_steps) {}
+  StepGraph(const StepGraph&) = delete;
+  StepGraph& operator=(const StepGraph&) = delete;
+#if KRAIT_CUDA
+  ~StepGraph() {
+    if (exec_) cudaGraphExecDestroy(exec_);
+  }
+#endif
+  bool captured() const {
+#if KRAIT_CUDA
+    return exec_ != nullptr;
+#else
+    return false;
+#endif
+  }
+
+  // `step` must do the same work on the same addresses every time, and never wait for the GPU.
+  template <class F>
+  void run(Context& ctx, F&& step) {
+    KRAIT_CHECK(ctx.arena().used() == 0, "a step starts with ", ctx.arena().used(),
+                " bytes of the step's memory in use");
+#if KRAIT_CUDA
+    if (ctx.stream() && eager_left_ == 0) {
+      if (!exec_) capture(ctx.stream(), std::forward<F>(step));
+      KRAIT_CUDA_CHECK(cudaGraphLaunch(exec_, ctx.stream()));
+      return;
+    }
+    if (eager_left_ > 0) --eager_left_;
+#endif
+    step();
+    KRAIT_CHECK(ctx.arena().used() == 0, "a step left ", ctx.arena().used(), " bytes in use");
+  }
+
+ private:
+#if KRAIT_CUDA
+  template <class F>
+  void capture(Stream stream, F&& step) {
+    cudaGraph_t graph = nullptr;
+    KRAIT_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    try {
+      step();
+    } catch (...) {  // leave the stream usable, then say what went wrong
+      cudaStreamEndCapture(stream, &graph);
+      if (graph) cudaGraphDestroy(graph);
+      throw;
+    }
+    KRAIT_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+    KRAIT_CUDA_CHECK(cudaGraphInstantiate(&exec_, graph, 0));
+    KRAIT_CUDA_CHECK(cudaGraphDestroy(graph));
+  }
+  cudaGraphExec_t exec_ = nullptr;
+#endif
+  int eager_left_;
+};
+
+}  // namespace krait

@@ -1,0 +1,86 @@
+// Reverse-mode differentiation: ops append to the tape as they run, backward() walks it in reverse.
+// The order of execution is a topological order, so the tape is a plain list (Griewank & Walther,
+// "Evaluating Derivatives", ch. 3).
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace krait {
+
+class Context;
+
+class Tape {
+ public:
+  Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  // Where an op's backward step puts the gradient of one of its inputs.
+  struct Target {
+    Tensor grad;
+    bool accumulate = false;  // add to what is there, rather than overwrite it
+    explicit operator bool() const { return bool(grad); }
+    void* data() const { return grad.data(); }
+  };
+
+  // What a backward step is given.
+  class Step {
+   public:
+    const Tensor& dy(int output = 0) const;  // gradient of an output; empty if nothing used it
+    Target into(const Tensor& input);        // empty if that gradient is not wanted
+    Target into_accumulated(const Tensor& input);  // the same, for kernels that can only add
+
+   private:
+    friend class Tape;
+    Step(Context& ctx, Tape& tape, const std::vector<int32_t>& outputs)
+        : ctx_(ctx), tape_(tape), outputs_(outputs) {}
+    Context& ctx_;
+    Tape& tape_;
+    const std::vector<int32_t>& outputs_;
+  };
+  using Backward = std::function<void(Context&, Step&)>;
+
+  // Asks for the gradient of `leaf`, added into `grad` when given (it may be of another type).
+  void watch(Tensor& leaf, Tensor grad = {});
+  // Notes that op `name` computed `outputs` from `inputs`. Does nothing if no input is
+  // differentiated. An empty tensor among the inputs is allowed and wants nothing.
+  void record(const char* name, std::initializer_list<const Tensor*> inputs,
+              std::initializer_list<Tensor*> outputs, Backward backward);
+  // Notes that `parts` are the columns of `whole`, side by side. Their gradients are then columns
+  // of its gradient, so nothing is copied; from here on use the parts, not the whole.
+  void record_split(const Tensor& whole, std::vector<Tensor>& parts);
+  // Runs every step in reverse, freeing what it kept as it goes.
+  void backward(Context& ctx, const Tensor& loss);
+  Tensor grad(const Tensor& watched) const;
+  bool wants(const Tensor& t) const { return t.tape_ == id_ && t.slot_ >= 0; }
+  size_t length() const { return nodes_.size(); }
+
+ private:
+  struct Node {
+    const char* name;
+    std::vector<int32_t> outputs;
+    Backward backward;
+    int32_t split_of = -1;
+  };
+  // The gradient of one value.
+  struct Slot {
+    Shape shape;
+    DType dtype;
+    Tensor grad;
+    bool started = false;  // has something been written into grad?
+    bool split = false;    // are its parts collecting it?
+    int32_t whole = -1;    // the slot whose columns [from, ..) this is
+    int64_t from = 0;
+  };
+  int32_t slot_of(const Tensor& t) const { return t.tape_ == id_ ? t.slot_ : -1; }
+  Tensor& grad_memory(Context& ctx, int32_t slot);
+  bool started(int32_t slot) const;
+  uint32_t id_;
+  std::vector<Node> nodes_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace krait

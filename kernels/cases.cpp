@@ -1,0 +1,16 @@
+// Every case of every kernel: one line per kernel folder.
+#include "kernels/common/case.h"
+
+namespace krait {
+
+void add_elementwise_cases(CaseList&);
+void add_fill_cases(CaseList&);
+
+CaseList all_cases() {
+  CaseList list;
+  add_elementwise_cases(list);
+  add_fill_cases(list);
+  return list;
+}
+
+}  // namespace krait

@@ -1,0 +1,165 @@
+// A kernel at one size: makes its inputs, runs any variant, knows what the work costs.
+// Tests check every variant of every case; tools/kernel_lab verifies and measures them.
+//
+//   list.push_back(make_case<AddNormFwd>({.size = cat("rows=", rows, " D=", D), .dtype = t},
+//                                        [=](CaseMemory& m) {
+//     return AddNormFwd{.dtype = m.dtype(), .rows = rows, .D = D, .x = m.in("x", rows * D, -2, 2),
+//                       .y = m.out("y", rows * D), ...};
+//   }));
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/common/kernel.h"
+#include "kernels/common/libraries.h"
+#include "kernels/common/step_state.h"
+
+namespace krait {
+
+// The memory of one run of a case. The same builder is run three times: with everything stored as
+// f64 (the exact answer), with the reference in the case's own type, and for the variant under
+// test. Inputs are a hash of (position of the buffer, index), rounded to the CASE's type each time,
+// so all three start from identical numbers. Outputs start as NaN. Guard words stand around every
+// buffer.
+class CaseMemory {
+ public:
+  CaseMemory(Backend backend, DType case_dtype, DType stored)
+      : backend_(backend), case_dtype_(case_dtype), stored_(stored) {}
+
+  DType dtype() const { return stored_; }                // of activations in this run
+  DType accum_dtype() const { return accum(stored_); }   // of statistics and small parameters
+  Backend backend() const { return backend_; }
+
+  // Uniform values in [low, high).
+  void* in(const char* name, int64_t count, double low, double high);
+  void* in_accum(const char* name, int64_t count, double low, double high);
+  void* in_i32(const char* name, int64_t count, int32_t below);  // uniform in 0 .. below - 1
+  void* in_u8(const char* name, int64_t count);
+  void* values_i32(const char* name, const std::vector<int32_t>& values);
+  void* values_accum(const char* name, const std::vector<double>& values);
+  // Written by the kernel, compared with the reference.
+  void* out(const char* name, int64_t count);
+  void* out_accum(const char* name, int64_t count);
+  void* out_i32(const char* name, int64_t count);
+  // Read and written (something is added to it), compared too.
+  void* inout(const char* name, int64_t count, double low, double high);
+  void* inout_accum(const char* name, int64_t count, double low, double high);
+  // Any struct, copied to the device; not compared.
+  template <class S>
+  S* raw(const S& value) {
+    return static_cast<S*>(add_raw(&value, sizeof(S)));
+  }
+
+  struct Buffer {
+    std::string name;
+    DType dtype;
+    int64_t count;
+    bool output;
+    std::shared_ptr<std::byte> memory;  // with guards
+    void* data() const;
+  };
+  const std::vector<Buffer>& buffers() const { return buffers_; }
+  std::vector<double> read(const Buffer& b) const;
+  std::string broken_guard() const;  // the name of a buffer something wrote around; else empty
+
+ private:
+  void* add(const char* name, DType dtype, int64_t count, bool output, double low, double high,
+            DType as, bool poison);
+  void* add_raw(const void* from, size_t bytes);
+  void upload(const Buffer& b, const void* from, size_t bytes);
+  Backend backend_;
+  DType case_dtype_, stored_;
+  std::vector<Buffer> buffers_;
+};
+
+struct Cost {
+  double bytes = 0, flops = 0;  // of a perfect kernel
+};
+struct CaseInfo {
+  std::string size;  // "rows=8320 D=192"; the dtype is appended
+  DType dtype = DType::f32;
+  Cost cost = {};
+  // How many times the usual error is allowed. More than 1 needs a comment saying why.
+  double slack = 1;
+  bool small = true;  // part of the test suite; false: only kernel_lab runs it
+};
+
+class KernelCase {
+ public:
+  explicit KernelCase(CaseInfo info) : info_(std::move(info)) {}
+  virtual ~KernelCase() = default;
+  const CaseInfo& info() const { return info_; }
+  std::string size() const { return info_.size + " " + name_of(info_.dtype); }
+  virtual const char* kernel() const = 0;
+  virtual int variant_count() const = 0;
+  virtual const char* variant_name(int v) const = 0;
+  virtual Backend variant_backend(int v) const = 0;
+  virtual bool supports(int v) const = 0;
+  // Builds the inputs in `memory` and runs row `v` on them once.
+  virtual void run(int v, CaseMemory& memory) const = 0;
+
+ private:
+  CaseInfo info_;
+};
+
+const Device& case_device(Backend backend);  // found once
+Stream case_stream(Backend backend);
+Libraries& case_libraries();
+std::shared_ptr<std::byte> case_scratch(Backend backend, size_t bytes);
+void case_wait(Backend backend);
+
+// Supplies everything that follows from the parameter struct P.
+template <class P>
+class CaseOf final : public KernelCase {
+ public:
+  using Build = std::function<P(CaseMemory&)>;
+  CaseOf(CaseInfo info, Build build) : KernelCase(std::move(info)), build_(std::move(build)) {}
+  const char* kernel() const override { return P::name; }
+  int variant_count() const override { return static_cast<int>(variants<P>().size()); }
+  const char* variant_name(int v) const override { return variants<P>()[v].name; }
+  Backend variant_backend(int v) const override { return variants<P>()[v].backend; }
+  bool supports(int v) const override {
+    const auto& row = variants<P>()[v];
+    if (!row.supports) return true;
+    CaseMemory memory(Backend::cpu, info().dtype, info().dtype);
+    return row.supports(build_(memory),
+                        available(row.backend) ? case_device(row.backend) : Device{row.backend});
+  }
+  void run(int v, CaseMemory& memory) const override {
+    const auto& row = variants<P>()[v];
+    const P p = build_(memory);
+    auto scratch = case_scratch(row.backend, row.scratch_bytes ? row.scratch_bytes(p) : 0);
+    krait::run(row, p,
+               {.device = case_device(row.backend),
+                .stream = case_stream(row.backend),
+                .scratch = scratch.get(),
+                .libraries = &case_libraries()});
+    case_wait(row.backend);
+  }
+
+ private:
+  Build build_;
+};
+
+using CaseList = std::vector<std::unique_ptr<KernelCase>>;
+template <class P>
+std::unique_ptr<KernelCase> make_case(CaseInfo info, typename CaseOf<P>::Build build) {
+  return std::make_unique<CaseOf<P>>(std::move(info), std::move(build));
+}
+CaseList all_cases();  // one line per kernel folder, in kernels/cases.cpp
+
+// The worst disagreement of variant `v` with the reference, in units of the tolerance.
+struct Check {
+  double worst = 0;
+  double max_abs = 0;
+  double nmse = 0;
+  std::string where;
+  bool ok() const { return worst <= 1; }
+};
+Check check(const KernelCase& c, int v);
+
+}  // namespace krait

@@ -1,0 +1,10 @@
+#include "kernels/common/libraries.h"
+
+#include "kernels/common/libraries_impl.h"
+
+namespace krait {
+
+Libraries::Libraries() : impl_(std::make_unique<Impl>()) {}
+Libraries::~Libraries() = default;
+
+}  // namespace krait

@@ -1,0 +1,37 @@
+// The definition of fill, its table and its cases.
+#include "kernels/fill/fill.h"
+
+#include "kernels/common/case.h"
+
+namespace krait {
+
+void fill_reference(const Fill& p, const Launch&) {
+  auto rows = [&]<class T>(T value) {
+    for (int64_t r = 0; r < p.rows; ++r)
+      for (int64_t i = 0; i < p.width; ++i) static_cast<T*>(p.y)[r * p.row + i] = value;
+  };
+  if (p.dtype == DType::i32) return rows(static_cast<int32_t>(p.value));
+  if (p.dtype == DType::u8) return rows(static_cast<uint8_t>(p.value));
+  dispatch_float(p.dtype, [&]<class T>() { rows(T(static_cast<accum_t<T>>(p.value))); });
+}
+
+template <>
+std::span<const Variant<Fill>> variants<Fill>() {
+  static constexpr Variant<Fill> table[] = {
+#if KRAIT_CUDA
+      {"grid_stride", Backend::cuda, fill_grid_stride},
+#endif
+      {"reference", Backend::cpu, fill_reference},
+  };
+  return table;
+}
+
+void add_fill_cases(CaseList& list) {
+  for (DType t : {DType::f32, DType::bf16})
+    list.push_back(make_case<Fill>(
+        {.size = "rows=37 width=19 of 23", .dtype = t}, [](CaseMemory& m) {
+          return Fill{m.dtype(), 37, 19, 23, 0.75, m.inout("y", 37 * 23, -1, 1)};
+        }));
+}
+
+}  // namespace krait
