@@ -1,0 +1,38 @@
+// Reads and writes safetensors files (huggingface/safetensors: 8 bytes length, JSON header, raw
+// little-endian data).
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace krait {
+
+struct StoredTensor {
+  std::string dtype;  // "F32", "BF16", "F16", "F64", "I64", "I32", "U8", "BOOL"
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;
+  int64_t count() const;
+  std::vector<double> values() const;  // converted from any numeric type
+  static StoredTensor f32(std::vector<int64_t> shape, const std::vector<double>& values);
+  static StoredTensor f64(std::vector<int64_t> shape, const std::vector<double>& values);
+  static StoredTensor raw(std::string dtype, std::vector<int64_t> shape, const void* data,
+                          size_t bytes);
+};
+
+struct SafeTensors {
+  std::map<std::string, std::string> metadata;
+  std::vector<std::pair<std::string, StoredTensor>> tensors;  // in the order of the file
+  const StoredTensor* find(const std::string& name) const;
+  const StoredTensor& at(const std::string& name) const;  // InputError naming it if absent
+};
+
+// InputError with the file's name if it is missing, cut off or not such a file.
+SafeTensors read_safetensors(const std::string& path);
+// To a temporary file beside it, flushed to disk, then renamed: an interrupted write loses nothing.
+void write_safetensors(const std::string& path, const SafeTensors& content);
+
+}  // namespace krait
