@@ -1,0 +1,79 @@
+// Matrix products: linear, and split, which costs nothing.
+#include "engine/ops/ops.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/reduce/reduce.h"
+
+namespace krait {
+namespace {
+
+// A tensor of any rank as (rows, columns).
+struct Matrix {
+  const Tensor& t;
+  int64_t rows() const { return t.rows(); }
+  int64_t columns() const { return t.shape(-1); }
+};
+
+// c = op(a) op(b), or c += op(a) op(b).
+void matmul(Context& ctx, Matrix a, bool ta, Matrix b, bool tb, Matrix c, bool add) {
+  ctx.launch(Matmul{.dtype = a.t.dtype(),
+                    .c_dtype = c.t.dtype(),
+                    .m = c.rows(),
+                    .n = c.columns(),
+                    .k = ta ? a.rows() : a.columns(),
+                    .trans_a = ta,
+                    .trans_b = tb,
+                    .accumulate = add,
+                    .allow_tf32 = ctx.allow_tf32,
+                    .a = a.t.data(),
+                    .b = b.t.data(),
+                    .c = c.t.data(),
+                    .a_row = a.t.row_stride(),
+                    .b_row = b.t.row_stride(),
+                    .c_row = c.t.row_stride()});
+}
+
+}  // namespace
+
+Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b) {
+  const int64_t N = w.shape(0), K = x.shape(-1);
+  KRAIT_CHECK(w.shape() == Shape({N, K}), "linear: w is ", w.shape(), ", x is ", x.shape());
+  KRAIT_CHECK(w.dtype() == x.dtype(), "linear: w is ", name_of(w.dtype()), ", x is ",
+              name_of(x.dtype()));
+  KRAIT_CHECK(!b || b.shape() == Shape({N}), "linear: b is ", b.shape(), ", w is ", w.shape());
+  Tensor y = ctx.empty(x.shape().with_last(N), x.dtype());
+  matmul(ctx, {x}, false, {w}, true, {y}, false);
+  if (b)
+    ctx.launch(AddBias{.dtype = y.dtype(),
+                       .rows = y.rows(),
+                       .D = N,
+                       .row = y.row_stride(),
+                       .b = b.data(),
+                       .y = y.data()});
+  ctx.record_op("linear", {&x, &w, &b}, {&y}, [x, w, b](Context& ctx, Tape::Step& step) {
+    const Tensor& dy = step.dy();
+    if (auto dx = step.into(x)) matmul(ctx, {dy}, false, {w}, false, {dx.grad}, dx.accumulate);
+    if (auto dw = step.into(w)) matmul(ctx, {dy}, true, {x}, false, {dw.grad}, dw.accumulate);
+    if (auto db = step.into_accumulated(b))
+      ctx.launch(ColumnSum{.dtype = dy.dtype(),
+                           .rows = dy.rows(),
+                           .D = dy.shape(-1),
+                           .row = dy.row_stride(),
+                           .x = dy.data(),
+                           .sum = db.data()});
+  });
+  return y;
+}
+
+std::vector<Tensor> split(Context& ctx, const Tensor& x, std::initializer_list<int64_t> widths) {
+  std::vector<Tensor> parts;
+  int64_t from = 0;
+  for (int64_t width : widths) {
+    parts.push_back(x.columns(from, from + width));
+    from += width;
+  }
+  KRAIT_CHECK(from == x.shape(-1), "split: the widths add up to ", from, ", x is ", x.shape());
+  if (ctx.tape()) ctx.tape()->record_split(x, parts);
+  return parts;
+}
+
+}  // namespace krait
