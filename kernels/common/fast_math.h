@@ -1,5 +1,6 @@
 // exp, sigmoid and silu for CPU loops over channels: no branch and no call, so that the compiler
-// computes several at once inside `#pragma omp simd`. Good to about 1e-7, relative.
+// computes several at once inside `#pragma omp simd` (GCC needs -fno-trapping-math for the ?: to be
+// a minimum and a maximum; CMakeLists.txt sets it). Good to about 1e-7, relative.
 #pragma once
 
 #include <bit>
