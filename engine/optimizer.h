@@ -17,8 +17,8 @@ struct AdamWOptions {
 };
 
 // Launches the step. lr and Adam's corrections come from ctx.state, in device memory. Writes the
-// norm before clipping and the `halted` flag to `result` (device memory): once a norm is not finite,
-// this and every later step leaves parameters, moments and EMA as they were.
+// norm before clipping and the `halted` flag to `result` (device memory): once a norm is not
+// finite, this and every later step leaves parameters, moments and EMA as they were.
 void adamw_step(Context& ctx, ParamStore& params, const AdamWOptions& options, StepResult* result);
 
 // Fills in StepState::lr, correction1, correction2 for step `step` (from 0).

@@ -1,18 +1,19 @@
 // All parameters of a model as named ranges of a few flat blocks: master, gradient, the two Adam
-// moments, EMA, and a bf16 copy for computing. So the optimiser is one launch, the gradient norm one
-// reduction, and a checkpoint a write of ranges.
+// moments, EMA, and a bf16 copy for computing. So the optimiser is one launch, the gradient norm
+// one reduction, and a checkpoint a write of ranges.
 #pragma once
 
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/context.h"
 
 namespace krait {
 
-// How a parameter starts. Random values come from philox(seed, Draw::init, parameter number, index),
-// computed on the host: the same for every backend and precision.
+// How a parameter starts. Random values come from philox(seed, Draw::init, parameter number,
+// index), computed on the host: the same for every backend and precision.
 struct Init {
   enum Kind : uint8_t {
     constant,  // a
@@ -31,7 +32,7 @@ struct Param {
   Init init;
   bool decay = true;      // weight decay applies
   bool keep_f32 = false;  // computed with in accum even when activations are bf16
-  int64_t offset = 0;     // first element in every flat block
+  int64_t offset = 0;     // first element in every flat block: a multiple of 64
 };
 
 class ParamStore {
@@ -41,7 +42,8 @@ class ParamStore {
   explicit ParamStore(const std::function<void(ParamStore&)>& declare);
 
   // While declaring: notes the parameter, returns an empty tensor. After allocate(): the tensor to
-  // compute with (bf16 or master), which carries its place on the tape after watch().
+  // compute with, which carries its place on the tape after watch(). It is a part of the bf16 copy,
+  // or of master for parameters of rank 1 and those declared with keep_f32.
   Tensor get(const std::string& name, Shape shape, Init init, bool keep_f32 = false);
 
   struct Blocks {
@@ -49,12 +51,14 @@ class ParamStore {
   };
   // `compute`: the type of activations. Master and everything else is accum(compute).
   void allocate(Context& ctx, DType compute, Blocks blocks);
-  void initialise(Context& ctx, uint64_t seed);  // master, EMA and the bf16 copy
+  void initialise(Context& ctx, uint64_t seed);  // master, EMA and the bf16 copy; moments are zero
   void watch(Tape& tape);                        // gradients go to their own memory, added
   void refresh_copy(Context& ctx);               // master -> bf16 copy, after writing to master
-  void use_ema(Context& ctx, bool on);           // compute with the EMA weights (for evaluation)
+  // get() gives the EMA weights (for evaluation), or the master's again. The master stays as it is.
+  void use_ema(Context& ctx, bool on);
+  bool using_ema() const { return using_ema_; }
 
-  const std::vector<Param>& all() const { return params_; }
+  const std::vector<Param>& all() const { return params_; }  // in the order declared
   const Param* find(const std::string& name) const;
   int64_t count() const;  // parameters of the model, without padding
 
@@ -62,17 +66,20 @@ class ParamStore {
   enum class Role : uint8_t { master, gradient, moment1, moment2, ema, copy };
   const Tensor& flat(Role role) const { return blocks_[static_cast<int>(role)]; }
   Tensor part(Role role, const Param& p) const;
-  int64_t total() const { return total_; }            // elements of a flat block, padding included
-  int64_t decayed() const { return decayed_; }        // the first so many of them decay
+  int64_t total() const { return total_; }      // elements of a flat block, padding included
+  int64_t decayed() const { return decayed_; }  // the first so many of them decay
   DType compute_dtype() const { return compute_; }
 
  private:
+  Tensor& block(Role role) { return blocks_[static_cast<int>(role)]; }
+  void point_tensors();
   std::vector<Param> params_;
-  std::vector<Tensor> tensors_;  // to compute with
-  Tensor blocks_[6], parked_master_;
+  std::unordered_map<std::string, size_t> number_;  // name -> place in params_
+  std::vector<Tensor> tensors_;                     // to compute with; empty before allocate()
+  Tensor blocks_[6];
   int64_t total_ = 0, decayed_ = 0;
   DType compute_ = DType::f32;
-  bool declaring_ = true;
+  bool declaring_ = true, using_ema_ = false;
 };
 
 // The published recipe's rule: everything of rank 1, every bias, position and class tokens have no

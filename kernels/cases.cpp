@@ -5,17 +5,25 @@ namespace krait {
 
 void add_elementwise_cases(CaseList&);
 void add_fill_cases(CaseList&);
+void add_conv1d_cases(CaseList&);
 void add_reduce_cases(CaseList&);
 void add_matmul_cases(CaseList&);
 void add_selective_scan_cases(CaseList&);
+void add_augment_cases(CaseList&);
+void add_adamw_cases(CaseList&);
+void add_grad_norm_cases(CaseList&);
 
 CaseList all_cases() {
   CaseList list;
   add_elementwise_cases(list);
   add_fill_cases(list);
+  add_conv1d_cases(list);
   add_reduce_cases(list);
   add_matmul_cases(list);
   add_selective_scan_cases(list);
+  add_augment_cases(list);
+  add_adamw_cases(list);
+  add_grad_norm_cases(list);
   return list;
 }
 
