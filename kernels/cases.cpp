@@ -7,6 +7,7 @@ void add_elementwise_cases(CaseList&);
 void add_fill_cases(CaseList&);
 void add_conv1d_cases(CaseList&);
 void add_reduce_cases(CaseList&);
+void add_norm_cases(CaseList&);
 void add_matmul_cases(CaseList&);
 void add_selective_scan_cases(CaseList&);
 void add_augment_cases(CaseList&);
@@ -19,6 +20,7 @@ CaseList all_cases() {
   add_fill_cases(list);
   add_conv1d_cases(list);
   add_reduce_cases(list);
+  add_norm_cases(list);
   add_matmul_cases(list);
   add_selective_scan_cases(list);
   add_augment_cases(list);
