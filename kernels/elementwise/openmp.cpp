@@ -9,7 +9,7 @@ namespace {
 template <class F>
 void in_pieces(int64_t n, F&& f) {
   constexpr int64_t piece = 1 << 14;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > piece)
   for (int64_t from = 0; from < n; from += piece) f(from, from + piece < n ? from + piece : n);
 }
 

@@ -5,13 +5,14 @@
 namespace krait {
 namespace {
 constexpr int64_t slices = 32;
+constexpr int64_t alone = 1 << 14;  // so few elements are not worth a second thread
 }  // namespace
 
 void add_bias_openmp(const AddBias& p, const Launch&) {
   dispatch_float(p.dtype, [&]<class T>() {
     using A = accum_t<T>;
     const A* b = static_cast<const A*>(p.b);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (p.rows * p.D > alone)
     for (int64_t r = 0; r < p.rows; ++r) {
       T* y = static_cast<T*>(p.y) + r * p.row;
       for (int64_t d = 0; d < p.D; ++d) y[d] = T(A(y[d]) + b[d]);
@@ -28,7 +29,7 @@ void column_sum_openmp(const ColumnSum& p, const Launch& l) {
     A* sum = static_cast<A*>(p.sum);
     A* parts = static_cast<A*>(l.scratch);  // (slices, D)
     const int64_t per = (p.rows + slices - 1) / slices;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (p.rows * p.D > alone)
     for (int64_t s = 0; s < slices; ++s) {
       A* part = parts + s * p.D;
       for (int64_t d = 0; d < p.D; ++d) part[d] = 0;

@@ -1,0 +1,28 @@
+// The functions behind the table of variants.cpp.
+#pragma once
+
+#include "kernels/norm/norm.h"
+
+namespace krait {
+
+void add_norm_fwd_reference(const AddNormFwd&, const Launch&);
+void add_norm_bwd_reference(const AddNormBwd&, const Launch&);
+
+bool add_norm_fwd_openmp_supports(const AddNormFwd&, const Device&);
+void add_norm_fwd_openmp(const AddNormFwd&, const Launch&);
+bool add_norm_bwd_openmp_supports(const AddNormBwd&, const Device&);
+void add_norm_bwd_openmp(const AddNormBwd&, const Launch&);
+size_t add_norm_bwd_openmp_scratch(const AddNormBwd&);
+
+#if KRAIT_CUDA
+bool add_norm_fwd_registers_supports(const AddNormFwd&, const Device&);
+void add_norm_fwd_registers(const AddNormFwd&, const Launch&);
+void add_norm_fwd_row_per_warp(const AddNormFwd&, const Launch&);
+bool add_norm_bwd_registers_supports(const AddNormBwd&, const Device&);
+void add_norm_bwd_registers(const AddNormBwd&, const Launch&);
+size_t add_norm_bwd_registers_scratch(const AddNormBwd&);
+void add_norm_bwd_row_per_warp(const AddNormBwd&, const Launch&);
+size_t add_norm_bwd_row_per_warp_scratch(const AddNormBwd&);
+#endif
+
+}  // namespace krait
