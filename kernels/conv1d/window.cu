@@ -1,0 +1,373 @@
+// GPU rows. A thread owns one channel (bf16: two neighbouring ones) of a run of tokens, and holds
+// the run with K - 1 tokens either side, the window, in registers: that is all both directions
+// need, so x is read once. All loads of a window are independent of each other.
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/common/cuda.h"
+#include "kernels/common/device/dispatch.cuh"
+#include "kernels/conv1d/rows.h"
+
+namespace krait {
+namespace {
+
+// Tokens of a thread: it reads a window of run + 2 (K-1), mostly from cache; backward also computes
+// K - 1 tokens twice.
+constexpr int fwd_run = 16, bwd_run = 8;
+constexpr int lanes = 64;  // threads of a block side by side, on neighbouring channels
+constexpr int block_runs =
+    4;  // runs of a block; of one image mostly, so that windows overlap in L1
+constexpr int max_slices = 176;  // blocks the runs are shared out to in backward
+
+// V neighbouring channels, loaded and stored at once.
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  T v[V];
+};
+template <class T, int V>
+__device__ void load(float (&to)[V], const T* from) {
+  const auto p = *reinterpret_cast<const Pack<T, V>*>(from);
+#pragma unroll
+  for (int c = 0; c < V; ++c) to[c] = float(p.v[c]);
+}
+template <class T, int V>
+__device__ void store(T* to, const float (&from)[V]) {
+  Pack<T, V> p;
+#pragma unroll
+  for (int c = 0; c < V; ++c) p.v[c] = T(from[c]);
+  *reinterpret_cast<Pack<T, V>*>(to) = p;
+}
+
+__device__ float sigmoid(float q) {
+  return __fdividef(1.0f, 1.0f + __expf(-q));
+}
+
+// The sides put in order: [0] looks back, [1] looks ahead; one that is not there has on = false.
+template <class Side>
+struct Ordered {
+  Side side[2];
+  bool on[2];
+};
+template <class P>
+auto in_order(const P& p) {
+  Ordered<typename P::Side> o{};
+  for (int n = 0; n < p.sides; ++n) {
+    const int at = p.side[n].reverse ? 1 : 0;
+    o.side[at] = p.side[n];
+    o.on[at] = true;
+  }
+  return o;
+}
+template <class P>
+bool same_direction(const P& p) {
+  return p.sides == 2 && p.side[0].reverse == p.side[1].reverse;
+}
+
+// The taps of V channels in the order of the window: q[t] = b + sum_j w[j] x[t + j - (K-1)]
+// (looking back) or b + sum_j w[j] x[t + j] (looking ahead).
+template <int K, int V, bool ahead>
+struct Taps {
+  float w[K][V], b[V];
+  template <class Side>
+  __device__ void load(const Side& s, int64_t e) {
+#pragma unroll
+    for (int c = 0; c < V; ++c) {
+      b[c] = s.b ? static_cast<const float*>(s.b)[e + c] : 0.0f;
+#pragma unroll
+      for (int j = 0; j < K; ++j)
+        w[j][c] = static_cast<const float*>(s.w)[(e + c) * K + (ahead ? K - 1 - j : j)];
+    }
+  }
+  // first: where in the window the tap 0 of this token lies
+  template <int W>
+  __device__ float q(const float (&window)[W][V], int first, int c) const {
+    float v = b[c];
+#pragma unroll
+    for (int j = 0; j < K; ++j) v += w[j][c] * window[first + j][c];
+    return v;
+  }
+};
+
+// window[i] = x[t0 - (K-1) + i], zero outside the image. x: token 0 of the image, at channel e.
+template <class T, int V, int W>
+__device__ void load_window(float (&window)[W][V], const T* x, int64_t x_row, int64_t first,
+                            int64_t L) {
+#pragma unroll
+  for (int i = 0; i < W; ++i) {
+    const int64_t t = first + i;
+    if (0 <= t && t < L) {
+      load<T, V>(window[i], x + t * x_row);
+    } else {
+#pragma unroll
+      for (int c = 0; c < V; ++c) window[i][c] = 0;
+    }
+  }
+}
+
+template <class T, int V, int K, bool ahead, int W>
+__device__ void fwd_side(const Conv1dFwd& p, const Conv1dFwd::Side& s, const float (&window)[W][V],
+                         int64_t b, int64_t t0, int64_t e) {
+  Taps<K, V, ahead> taps;
+  taps.load(s, e);
+  T* y = static_cast<T*>(s.y) + (b * p.L + t0) * p.E + e;
+#pragma unroll
+  for (int i = 0; i < fwd_run; ++i) {
+    if (t0 + i >= p.L) break;
+    float out[V];
+#pragma unroll
+    for (int c = 0; c < V; ++c) {
+      const float q = taps.q(window, i + (ahead ? K - 1 : 0), c);
+      out[c] = p.silu ? q * sigmoid(q) : q;
+    }
+    store<T, V>(y + i * p.E, out);
+  }
+}
+
+// Thread (x, y) of block (bx, by): channels (bx * lanes + x) * V on, run by * block_runs + y.
+template <class T, int V, int K>
+__global__ void __launch_bounds__(lanes* block_runs)
+    fwd(Conv1dFwd p, Ordered<Conv1dFwd::Side> o, int64_t runs) {
+  const int64_t e = (int64_t{blockIdx.x} * lanes + threadIdx.x) * V;
+  const int64_t run = int64_t{blockIdx.y} + int64_t{blockIdx.z} * gridDim.y;
+  const int64_t at = run * block_runs + threadIdx.y;
+  if (e >= p.E || at >= p.B * runs) return;
+  const int64_t b = at / runs, t0 = at % runs * fwd_run;
+  float window[fwd_run + 2 * (K - 1)][V];
+  load_window<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e, p.x_row,
+                    t0 - (K - 1), p.L);
+  if (o.on[0]) fwd_side<T, V, K, false>(p, o.side[0], window, b, t0, e);
+  if (o.on[1]) fwd_side<T, V, K, true>(p, o.side[1], window, b, t0, e);
+}
+
+// Sums of one side that a thread keeps over all its runs: dw in the order of the window, db.
+template <int K, int V>
+struct Sums {
+  float w[K][V] = {}, b[V] = {};
+};
+
+// Adds one side's part of dx of the run, and its part of the sums. A dq is needed by K tokens' dx,
+// so those of K - 1 tokens of the next (looking ahead: previous) run are computed here again.
+template <class T, int V, int K, bool ahead, int W>
+__device__ void bwd_side(const Conv1dBwd& p, const Conv1dBwd::Side& s, const float (&window)[W][V],
+                         float (&dx)[bwd_run][V], Sums<K, V>& sums, int64_t b, int64_t t0,
+                         int64_t e) {
+  Taps<K, V, ahead> taps;
+  taps.load(s, e);
+  const T* dy = static_cast<const T*>(s.dy) + b * p.L * p.E + e;
+#pragma unroll
+  for (int i = 0; i < bwd_run + K - 1; ++i) {
+    // Token t0 + i looking back, t0 - (K-1) + i looking ahead; its tap 0 is at window[i] either
+    // way.
+    const int64_t t = t0 + i - (ahead ? K - 1 : 0);
+    if (t < 0 || t >= p.L) continue;
+    float dq[V];
+    load<T, V>(dq, dy + t * p.E);
+#pragma unroll
+    for (int c = 0; c < V; ++c) {
+      if (p.silu) {
+        const float q = taps.q(window, i, c), g = sigmoid(q);
+        dq[c] *= g * (1.0f + q * (1.0f - g));
+      }
+#pragma unroll
+      for (int j = 0; j < K; ++j) {
+        const int to = i + j - (K - 1);  // which token of the run window[i + j] is
+        if (0 <= to && to < bwd_run) dx[to][c] += taps.w[j][c] * dq[c];
+      }
+      if (ahead ? i < K - 1 : i >= bwd_run) continue;  // that run's thread adds it to the sums
+#pragma unroll
+      for (int j = 0; j < K; ++j) sums.w[j][c] += dq[c] * window[i + j][c];
+      sums.b[c] += dq[c];
+    }
+  }
+}
+
+// Adds up the block's sums, runs in order, and writes them: part (2, K + 1, E) of this slice.
+template <int K, int V, bool ahead>
+__device__ void write_sums(const Sums<K, V>& sums, float* part, int64_t E, int64_t e) {
+  __shared__ float all[block_runs][K + 1][V][lanes];
+  __syncthreads();  // the array may still be read for the other side
+#pragma unroll
+  for (int c = 0; c < V; ++c) {
+#pragma unroll
+    for (int j = 0; j < K; ++j)
+      all[threadIdx.y][ahead ? K - 1 - j : j][c][threadIdx.x] = sums.w[j][c];
+    all[threadIdx.y][K][c][threadIdx.x] = sums.b[c];
+  }
+  __syncthreads();
+  if (e >= E) return;
+  for (int k = threadIdx.y; k <= K; k += block_runs)
+#pragma unroll
+    for (int c = 0; c < V; ++c) {
+      float v = 0;
+      for (int r = 0; r < block_runs; ++r) v += all[r][k][c][threadIdx.x];
+      part[((ahead ? K + 1 : 0) + k) * E + e + c] = v;
+    }
+}
+
+// Block (bx, slice) owns lanes * V channels and every (number of slices)-th group of runs.
+template <class T, int V, int K>
+__global__ void __launch_bounds__(lanes* block_runs)
+    bwd(Conv1dBwd p, Ordered<Conv1dBwd::Side> o, int64_t runs, float* part) {
+  const int64_t e = (int64_t{blockIdx.x} * lanes + threadIdx.x) * V;
+  Sums<K, V> sums[2];
+  if (e < p.E)
+    for (int64_t at = int64_t{blockIdx.y} * block_runs + threadIdx.y; at < p.B * runs;
+         at += int64_t{gridDim.y} * block_runs) {
+      const int64_t b = at / runs, t0 = at % runs * bwd_run;
+      float window[bwd_run + 2 * (K - 1)][V], dx[bwd_run][V] = {};
+      load_window<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e, p.x_row,
+                        t0 - (K - 1), p.L);
+      if (o.on[0]) bwd_side<T, V, K, false>(p, o.side[0], window, dx, sums[0], b, t0, e);
+      if (o.on[1]) bwd_side<T, V, K, true>(p, o.side[1], window, dx, sums[1], b, t0, e);
+      if (!p.dx) continue;
+      T* to = static_cast<T*>(p.dx) + (b * p.L + t0) * p.dx_row + e;
+#pragma unroll
+      for (int i = 0; i < bwd_run; ++i) {
+        if (t0 + i >= p.L) break;
+        if (p.accumulate_dx) {
+          float before[V];
+          load<T, V>(before, to + i * p.dx_row);
+#pragma unroll
+          for (int c = 0; c < V; ++c) dx[i][c] += before[c];
+        }
+        store<T, V>(to + i * p.dx_row, dx[i]);
+      }
+    }
+  part += int64_t{blockIdx.y} * 2 * (K + 1) * p.E;
+  write_sums<K, V, false>(sums[0], part, p.E, e);
+  write_sums<K, V, true>(sums[1], part, p.E, e);
+}
+
+// Block (bx, k) adds the slices of 32 channels for one tap (or, k = K, the bias) of both sides: row
+// r of the block takes slices r, r + 8, ..; then the rows are added in order. One thread adds to
+// both sides' dw, which may be the same memory.
+constexpr int add_rows = 8;
+__global__ void add_slices(Ordered<Conv1dBwd::Side> o, int K, int64_t E, int slices,
+                           const float* part) {
+  __shared__ float rows[add_rows][32];
+  const int64_t e = int64_t{blockIdx.x} * 32 + threadIdx.x;
+  const int k = blockIdx.y;
+  for (int n = 0; n < 2; ++n) {
+    float v = 0;
+    if (e < E)
+#pragma unroll 4
+      for (int s = threadIdx.y; s < slices; s += add_rows)
+        v += part[((int64_t{s} * 2 + n) * (K + 1) + k) * E + e];
+    __syncthreads();
+    rows[threadIdx.y][threadIdx.x] = v;
+    __syncthreads();
+    if (threadIdx.y != 0 || e >= E || !o.on[n]) continue;
+    v = 0;
+    for (int r = 0; r < add_rows; ++r) v += rows[r][threadIdx.x];
+    if (k < K && o.side[n].dw) static_cast<float*>(o.side[n].dw)[e * K + k] += v;
+    if (k == K && o.side[n].db) static_cast<float*>(o.side[n].db)[e] += v;
+  }
+}
+
+template <class F>
+void with_taps(int K, F&& f) {
+  switch (K) {
+    case 2:
+      return f.template operator()<2>();
+    case 3:
+      return f.template operator()<3>();
+    case 4:
+      return f.template operator()<4>();
+    case 5:
+      return f.template operator()<5>();
+    case 6:
+      return f.template operator()<6>();
+    case 7:
+      return f.template operator()<7>();
+    case 8:
+      return f.template operator()<8>();
+  }
+}
+
+// Calls f with the type and the number of channels of a thread: 2 in bf16 where every row starts at
+// an even element of aligned memory.
+template <class F>
+void with_type(DType t, bool pairs, F&& f) {
+  dispatch_gpu(t, [&]<class T>() {
+    if constexpr (sizeof(T) == 2)
+      if (pairs) return f.template operator()<T, 2>();
+    f.template operator()<T, 1>();
+  });
+}
+bool aligned(const void* p) {
+  return reinterpret_cast<uintptr_t>(p) % 4 == 0;
+}
+
+int64_t runs_of(int64_t L, int run) {
+  return (L + run - 1) / run;
+}
+int slices_of(const Conv1dBwd& p) {
+  const int64_t groups = (p.B * runs_of(p.L, bwd_run) + block_runs - 1) / block_runs;
+  return static_cast<int>(std::clamp<int64_t>(groups, 1, max_slices));
+}
+
+// Two sides of one direction are two launches.
+template <class P>
+P only(const P& p, int n) {
+  P q = p;
+  q.sides = 1;
+  q.side[0] = p.side[n];
+  return q;
+}
+
+}  // namespace
+
+bool conv1d_fwd_window_supports(const Conv1dFwd& p, const Device&) {
+  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8;
+}
+void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
+  if (same_direction(p)) {
+    conv1d_fwd_window(only(p, 0), l);
+    conv1d_fwd_window(only(p, 1), l);
+    return;
+  }
+  const auto o = in_order(p);
+  const bool pairs = p.E % 2 == 0 && p.x_row % 2 == 0 && aligned(p.x) && aligned(o.side[0].y) &&
+                     aligned(o.side[1].y);
+  const int64_t runs = runs_of(p.L, fwd_run), groups = (p.B * runs + block_runs - 1) / block_runs;
+  with_type(p.dtype, pairs, [&]<class T, int V>() {
+    with_taps(p.K, [&]<int K>() {
+      const unsigned y = blocks_for(groups, 1, 65535);
+      const dim3 grid(blocks_for(p.E, lanes * V), y, blocks_for(groups, y));
+      fwd<T, V, K><<<grid, dim3(lanes, block_runs), 0, l.stream>>>(p, o, runs);
+    });
+  });
+}
+
+bool conv1d_bwd_window_supports(const Conv1dBwd& p, const Device&) {
+  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8;
+}
+size_t conv1d_bwd_window_scratch(const Conv1dBwd& p) {
+  return size_t(slices_of(p)) * 2 * (p.K + 1) * p.E * sizeof(float);
+}
+void conv1d_bwd_window(const Conv1dBwd& p, const Launch& l) {
+  if (same_direction(p)) {
+    conv1d_bwd_window(only(p, 0), l);
+    Conv1dBwd second = only(p, 1);
+    second.accumulate_dx = true;
+    conv1d_bwd_window(second, l);
+    return;
+  }
+  auto o = in_order(p);
+  for (int n = 0; n < 2; ++n) o.on[n] = o.on[n] && o.side[n].dy;
+  const bool pairs = p.E % 2 == 0 && p.x_row % 2 == 0 && p.dx_row % 2 == 0 && aligned(p.x) &&
+                     aligned(p.dx) && aligned(o.side[0].dy) && aligned(o.side[1].dy);
+  const int slices = slices_of(p);
+  auto part = static_cast<float*>(l.scratch);
+  with_type(p.dtype, pairs, [&]<class T, int V>() {
+    with_taps(p.K, [&]<int K>() {
+      const dim3 grid(blocks_for(p.E, lanes * V), slices);
+      bwd<T, V, K>
+          <<<grid, dim3(lanes, block_runs), 0, l.stream>>>(p, o, runs_of(p.L, bwd_run), part);
+    });
+  });
+  const dim3 grid(blocks_for(p.E, 32), p.K + 1);
+  add_slices<<<grid, dim3(32, add_rows), 0, l.stream>>>(o, p.K, p.E, slices, part);
+}
+
+}  // namespace krait
