@@ -48,9 +48,9 @@ class Arena {
         if (start + bytes <= size_) free_.erase(last);
       }
       if (start + bytes > size_)
-        throw OutOfMemory(cat("out of memory: ", bytes, " bytes asked for, ", used_, " of ", size_,
-                              " in use"),
-                          bytes, used_);
+        throw OutOfMemory(
+            cat("out of memory: ", bytes, " bytes asked for, ", used_, " of ", size_, " in use"),
+            bytes, used_);
       top_ = start + bytes;
       extent_ = top_ > extent_ ? top_ : extent_;
     }

@@ -155,8 +155,8 @@ void Context::find_not_finite(const char* op, std::initializer_list<Tensor*> out
   int k = 0;
   for (const Tensor* t : out) {
     if (*t && (t->dtype() == DType::f32 || t->dtype() == DType::bf16) && !all_finite(*t)) {
-      not_finite_ = cat(scope_, scope_.empty() ? "" : ".", op, out.size() > 1 ? cat(", output ", k) : "",
-                        " ", t->shape());
+      not_finite_ = cat(scope_, scope_.empty() ? "" : ".", op,
+                        out.size() > 1 ? cat(", output ", k) : "", " ", t->shape());
       return;
     }
     ++k;
@@ -181,9 +181,8 @@ Tape::Tape() {
 void Tape::watch(Tensor& leaf, Tensor grad) {
   leaf.slot_ = static_cast<int32_t>(slots_.size());
   leaf.tape_ = id_;
-  slots_.push_back({.shape = leaf.shape(),
-                    .dtype = grad ? grad.dtype() : leaf.dtype(),
-                    .grad = grad});
+  slots_.push_back(
+      {.shape = leaf.shape(), .dtype = grad ? grad.dtype() : leaf.dtype(), .grad = grad});
   slots_.back().started = bool(grad);
 }
 Tensor Tape::grad(const Tensor& watched) const {

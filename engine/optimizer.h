@@ -12,8 +12,9 @@ namespace krait {
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0.05;
-  std::optional<double> clip_grad;  // largest L2 norm of all gradients together; none: no clipping
-  std::optional<double> ema_decay;  // none: no EMA
+  std::optional<double> clip_grad =
+      {};  // largest L2 norm of all gradients together; none: no clipping
+  std::optional<double> ema_decay = {};  // none: no EMA
 };
 
 // Launches the step. lr and Adam's corrections come from ctx.state, in device memory. Writes the

@@ -119,6 +119,11 @@ Entry read_entry(const std::string& path, const std::string& name, const json& v
 
 }  // namespace
 
+bool StoredTensor::numeric() const {
+  for (const char* t : {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
+    if (dtype == t) return true;
+  return false;
+}
 int64_t StoredTensor::count() const {
   return checked_count(shape);
 }

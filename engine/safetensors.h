@@ -12,11 +12,13 @@
 namespace krait {
 
 struct StoredTensor {
-  std::string dtype;  // "F32", "BF16", "F16", "F64", "I64", "I32", "U8", "BOOL"
+  std::string dtype;  // as the format calls it: "F32", "BF16", "I64", ...
   std::vector<int64_t> shape;
   std::vector<std::byte> bytes;
   int64_t count() const;
-  std::vector<double> values() const;  // converted from any numeric type
+  // Any of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, converted; InputError for other types.
+  std::vector<double> values() const;
+  bool numeric() const;  // one of these types
   static StoredTensor f32(std::vector<int64_t> shape, const std::vector<double>& values);
   static StoredTensor f64(std::vector<int64_t> shape, const std::vector<double>& values);
   static StoredTensor raw(std::string dtype, std::vector<int64_t> shape, const void* data,

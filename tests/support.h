@@ -37,8 +37,7 @@ inline void check_gradients(Context& ctx, std::vector<Tensor> in,
     for (int64_t i = 0; i < t.count(); ++i) t.as<double>()[i] = v;
   };
   auto poison = [&] {  // all free memory becomes NaN
-    const int64_t bytes =
-        static_cast<int64_t>(ctx.arena().size() - ctx.arena().extent()) - 4096;
+    const int64_t bytes = static_cast<int64_t>(ctx.arena().size() - ctx.arena().extent()) - 4096;
     std::memset(ctx.arena().base() + ctx.arena().extent(), 0xFF, bytes > 0 ? bytes : 0);
     std::vector<Tensor> holes;  // and every hole below it
     for (int64_t n = 1 << 22; n >= 32; n /= 2)

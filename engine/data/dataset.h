@@ -29,7 +29,7 @@ Dataset synthetic(bool train, int64_t count);
 
 // How a batch is made from the data set, on the device, from (seed, step).
 struct AugmentOptions {
-  int size = 32;       // pictures are scaled to size x size (bilinear) after the crop
+  int size = 32;         // pictures are scaled to size x size (bilinear) after the crop
   int crop_padding = 4;  // random crop out of a picture padded by so many zero pixels; 0: no crop
   bool flip = true;
   std::array<double, 3> mean{}, stddev{};
@@ -53,7 +53,8 @@ class DeviceDataset {
   };
   // Pictures order[first .. first + B) where first = ctx.state->first, augmented when `augment`
   // says so. Never recorded on a tape.
-  Batch batch(Context& ctx, int64_t B, const AugmentOptions& augment, bool train, DType dtype) const;
+  Batch batch(Context& ctx, int64_t B, const AugmentOptions& augment, bool train,
+              DType dtype) const;
 
  private:
   Tensor images_, labels_, order_;

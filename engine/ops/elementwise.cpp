@@ -38,7 +38,9 @@ void pass(Context& ctx, const Tensor& from, const Tape::Target& to) {
 
 }  // namespace
 
-Tensor silu(Context& ctx, const Tensor& x) { return unary(ctx, Unary::silu, "silu", x); }
+Tensor silu(Context& ctx, const Tensor& x) {
+  return unary(ctx, Unary::silu, "silu", x);
+}
 Tensor softplus(Context& ctx, const Tensor& x) {
   return unary(ctx, Unary::softplus, "softplus", x);
 }
@@ -67,12 +69,8 @@ Tensor scale_columns(Context& ctx, const Tensor& x, const Tensor& s) {
   KRAIT_CHECK(x.contiguous(), "scale_columns: x ", x.shape(), " is a part of something wider");
   KRAIT_CHECK(s.shape() == Shape({D}), "scale_columns: s is ", s.shape(), ", x is ", x.shape());
   Tensor y = ctx.empty(x.shape(), x.dtype());
-  ctx.launch(ScaleColumnsFwd{.dtype = x.dtype(),
-                             .rows = x.rows(),
-                             .D = D,
-                             .x = x.data(),
-                             .s = s.data(),
-                             .y = y.data()});
+  ctx.launch(ScaleColumnsFwd{
+      .dtype = x.dtype(), .rows = x.rows(), .D = D, .x = x.data(), .s = s.data(), .y = y.data()});
   ctx.record_op("scale_columns", {&x, &s}, {&y}, [x, s](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     auto ds = step.into_accumulated(s);

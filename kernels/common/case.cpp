@@ -26,7 +26,9 @@ double round_to(double v, DType t) {
   return v;
 }
 // Half a unit in the last place, relative.
-double rounding(DType t) { return t == DType::bf16 ? 0x1p-9 : 0x1p-25; }
+double rounding(DType t) {
+  return t == DType::bf16 ? 0x1p-9 : 0x1p-25;
+}
 
 void copy(Backend backend, void* to, const void* from, size_t bytes) {
 #if KRAIT_CUDA
@@ -78,7 +80,9 @@ Ran run_case(const KernelCase& c, int v, Backend backend, DType stored) {
 
 }  // namespace
 
-void* CaseMemory::Buffer::data() const { return memory.get() + guard_bytes; }
+void* CaseMemory::Buffer::data() const {
+  return memory.get() + guard_bytes;
+}
 
 void CaseMemory::upload(const Buffer& b, const void* from, size_t bytes) {
   std::vector<std::byte> all(bytes + 2 * guard_bytes, std::byte{guard_byte});
@@ -166,6 +170,29 @@ void* CaseMemory::inout_accum(const char* name, int64_t count, double low, doubl
   return add(name, accum(stored_), count, true, low, high, accum(case_dtype_), false);
 }
 
+void* CaseMemory::computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute) {
+  CaseMemory host(Backend::cpu, case_dtype_, stored_);
+  std::vector<std::byte> result(count * size_of(stored_));
+  compute(result.data(), host);
+  return add_raw(result.data(), result.size());
+}
+void* CaseMemory::add_copy(const void* from, size_t bytes) {
+  std::vector<std::byte> raw(bytes);
+#if KRAIT_CUDA
+  if (available(Backend::cuda))
+    KRAIT_CUDA_CHECK(cudaMemcpy(raw.data(), from, bytes, cudaMemcpyDefault));
+  else
+#endif
+    std::memcpy(raw.data(), from, bytes);
+  return add_raw(raw.data(), bytes);
+}
+void* CaseMemory::copy_of(const void* from, int64_t count) {
+  return add_copy(from, count * size_of(stored_));
+}
+void* CaseMemory::copy_of_accum(const void* from, int64_t count) {
+  return add_copy(from, count * size_of(accum(stored_)));
+}
+
 std::vector<double> CaseMemory::read(const Buffer& b) const {
   std::vector<std::byte> raw(b.count * size_of(b.dtype));
   copy(backend_, raw.data(), b.data(), raw.size());
@@ -200,7 +227,9 @@ const Device& case_device(Backend backend) {
   static const Device cuda = find_device(Backend::cuda);
   return cuda;
 }
-Stream case_stream(Backend) { return nullptr; }  // CUDA's default stream: no speed is measured here
+Stream case_stream(Backend) {
+  return nullptr;
+}  // CUDA's default stream: no speed is measured here
 Libraries& case_libraries() {
   static Libraries libraries;
   return libraries;

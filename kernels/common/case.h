@@ -30,8 +30,8 @@ class CaseMemory {
   CaseMemory(Backend backend, DType case_dtype, DType stored)
       : backend_(backend), case_dtype_(case_dtype), stored_(stored) {}
 
-  DType dtype() const { return stored_; }                // of activations in this run
-  DType accum_dtype() const { return accum(stored_); }   // of statistics and small parameters
+  DType dtype() const { return stored_; }               // of activations in this run
+  DType accum_dtype() const { return accum(stored_); }  // of statistics and small parameters
   Backend backend() const { return backend_; }
 
   // Uniform values in [low, high).
@@ -48,6 +48,11 @@ class CaseMemory {
   // Read and written (something is added to it), compared too.
   void* inout(const char* name, int64_t count, double low, double high);
   void* inout_accum(const char* name, int64_t count, double low, double high);
+  // An input that a host function computes from others (of this run's type); not compared. It gets
+  // memory for the result and a host CaseMemory, into which copy_of brings device data.
+  void* computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute);
+  void* copy_of(const void* from, int64_t count);
+  void* copy_of_accum(const void* from, int64_t count);
   // Any struct, copied to the device; not compared.
   template <class S>
   S* raw(const S& value) {
@@ -70,6 +75,7 @@ class CaseMemory {
   void* add(const char* name, DType dtype, int64_t count, bool output, double low, double high,
             DType as, bool poison);
   void* add_raw(const void* from, size_t bytes);
+  void* add_copy(const void* from, size_t bytes);
   void upload(const Buffer& b, const void* from, size_t bytes);
   Backend backend_;
   DType case_dtype_, stored_;

@@ -5,11 +5,11 @@
 
 #include "kernels/common/error.h"
 
-#define KRAIT_CUDA_CHECK(call)                                                                  \
-  do {                                                                                          \
-    cudaError_t krait_status = (call);                                                          \
-    if (krait_status != cudaSuccess)                                                            \
-      ::krait::fail(__FILE__, __LINE__,                                                         \
-                    ::krait::cat(#call ": ", cudaGetErrorString(krait_status)));                \
+#define KRAIT_CUDA_CHECK(call)                                                   \
+  do {                                                                           \
+    cudaError_t krait_status = (call);                                           \
+    if (krait_status != cudaSuccess)                                             \
+      ::krait::fail(__FILE__, __LINE__,                                          \
+                    ::krait::cat(#call ": ", cudaGetErrorString(krait_status))); \
   } while (0)
 #endif

@@ -31,8 +31,12 @@ struct bf16 {
 #endif
   }
   explicit bf16(double d) : bf16(static_cast<float>(d)) {}
-  KRAIT_HD explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
-  KRAIT_HD explicit operator double() const { return static_cast<double>(float(*this)); }
+  KRAIT_HD explicit operator float() const {
+    return std::bit_cast<float>(uint32_t{bits} << 16);
+  }
+  KRAIT_HD explicit operator double() const {
+    return static_cast<double>(float(*this));
+  }
 };
 
 constexpr size_t size_of(DType t) {
@@ -69,7 +73,9 @@ constexpr const char* name_of(DType t) {
 // The type sums and statistics are kept in: never narrower than f32.
 template <class T>
 using accum_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
-constexpr DType accum(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+constexpr DType accum(DType t) {
+  return t == DType::f64 ? DType::f64 : DType::f32;
+}
 
 // Calls f.template operator()<T>() for the run-time element type.
 template <class F>

@@ -28,12 +28,12 @@ std::string cat(const Parts&... parts) {
 
 }  // namespace krait
 
-#define KRAIT_CHECK(condition, ...)                                              \
-  do {                                                                           \
+#define KRAIT_CHECK(condition, ...)                                                 \
+  do {                                                                              \
     if (!(condition)) ::krait::fail(__FILE__, __LINE__, ::krait::cat(__VA_ARGS__)); \
   } while (0)
 
-#define KRAIT_INPUT(condition, ...)                                        \
-  do {                                                                     \
+#define KRAIT_INPUT(condition, ...)                                         \
+  do {                                                                      \
     if (!(condition)) throw ::krait::InputError(::krait::cat(__VA_ARGS__)); \
   } while (0)

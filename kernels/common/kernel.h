@@ -52,7 +52,7 @@ struct Variant {
 template <class P>
 std::span<const Variant<P>> variants();
 
-bool available(Backend backend);  // is there such a device on this machine, in this build?
+bool available(Backend backend);      // is there such a device on this machine, in this build?
 Device find_device(Backend backend);  // throws InputError when there is none
 void check_launched(const Device& device, Stream stream, const char* kernel, const char* variant);
 

@@ -11,12 +11,12 @@ namespace krait {
 
 // What a random number is for. Two uses never share a stream.
 enum class Draw : uint32_t {
-  init = 1,     // parameters at the start
-  order = 2,    // the order of the training pictures in an epoch
-  crop = 3,     // crop offset and flip of one picture
-  mix = 4,      // mixup and CutMix of one batch
+  init = 1,       // parameters at the start
+  order = 2,      // the order of the training pictures in an epoch
+  crop = 3,       // crop offset and flip of one picture
+  mix = 4,        // mixup and CutMix of one batch
   synthetic = 5,  // the drawn data set
-  drop = 100,   // drop path and dropout: 100 + the place in the model
+  drop = 100,     // drop path and dropout: 100 + the place in the model
 };
 
 struct Random4 {
@@ -45,7 +45,9 @@ KRAIT_HD inline Random4 philox(uint64_t seed, uint32_t stream, uint64_t step, ui
 }
 
 // In [0, 1), on a grid of 2^-24: exact in f32, the same on every machine.
-KRAIT_HD inline float uniform01(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+KRAIT_HD inline float uniform01(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 // In 0 .. n-1 (Lemire's multiply-shift; n is far below 2^32, so the bias is not measurable).
 KRAIT_HD inline uint32_t below(uint32_t word, uint32_t n) {

@@ -10,8 +10,8 @@ enum class Mix : int32_t { none, mixup, cutmix };
 
 struct StepState {
   uint64_t seed = 0;
-  uint64_t step = 0;   // counts optimiser steps from 0
-  int64_t first = 0;   // where this batch starts in the epoch's order of pictures
+  uint64_t step = 0;  // counts optimiser steps from 0
+  int64_t first = 0;  // where this batch starts in the epoch's order of pictures
   float lr = 0;
   float correction1 = 1, correction2 = 1;  // Adam: 1 / (1 - beta^t), t = step + 1
   Mix mix = Mix::none;                     // how the batch is mixed with itself reversed

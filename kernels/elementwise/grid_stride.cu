@@ -8,8 +8,8 @@ namespace {
 constexpr int threads = 256;
 constexpr int64_t most_blocks = 4096;
 
-#define KRAIT_GRID_STRIDE(i, n)                                                        \
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n);            \
+#define KRAIT_GRID_STRIDE(i, n)                                             \
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
        i += int64_t{gridDim.x} * blockDim.x)
 
 template <class T, class F>
@@ -21,8 +21,8 @@ __global__ void unary_fwd(UnaryFwd p) {
 template <class T, class F>
 __global__ void unary_bwd(UnaryBwd p) {
   KRAIT_GRID_STRIDE(i, p.n) {
-    const float g = float(static_cast<const T*>(p.dy)[i]) *
-                    F::slope(float(static_cast<const T*>(p.x)[i]));
+    const float g =
+        float(static_cast<const T*>(p.dy)[i]) * F::slope(float(static_cast<const T*>(p.x)[i]));
     T& dx = static_cast<T*>(p.dx)[i];
     dx = T(p.accumulate ? float(dx) + g : g);
   }
@@ -39,7 +39,7 @@ __global__ void add(Add p) {
 
 template <class T>
 __global__ void scale_columns_fwd(ScaleColumnsFwd p) {
-  KRAIT_GRID_STRIDE(i, p.rows* p.D)
+  KRAIT_GRID_STRIDE(i, p.rows * p.D)
   static_cast<T*>(p.y)[i] =
       T(float(static_cast<const T*>(p.x)[i]) * static_cast<const float*>(p.s)[i % p.D]);
 }
@@ -110,12 +110,13 @@ void scale_columns_fwd_grid_stride(const ScaleColumnsFwd& p, const Launch& l) {
         <<<blocks_for(p.rows * p.D, threads, most_blocks), threads, 0, l.stream>>>(p);
   });
 }
-size_t scale_columns_bwd_scratch(const ScaleColumnsBwd& p) { return slices * p.D * sizeof(float); }
+size_t scale_columns_bwd_scratch(const ScaleColumnsBwd& p) {
+  return slices * p.D * sizeof(float);
+}
 void scale_columns_bwd_two_pass(const ScaleColumnsBwd& p, const Launch& l) {
   auto part = static_cast<float*>(l.scratch);
   dispatch_gpu(p.dtype, [&]<class T>() {
-    scale_columns_bwd<T>
-        <<<dim3(blocks_for(p.D, threads), slices), threads, 0, l.stream>>>(p, part);
+    scale_columns_bwd<T><<<dim3(blocks_for(p.D, threads), slices), threads, 0, l.stream>>>(p, part);
   });
   if (p.ds) add_slices<<<blocks_for(p.D, threads), threads, 0, l.stream>>>(p, part);
 }

@@ -55,8 +55,8 @@ void scale_columns_fwd_reference(const ScaleColumnsFwd& p, const Launch&) {
     using A = accum_t<T>;
     for (int64_t r = 0; r < p.rows; ++r)
       for (int64_t d = 0; d < p.D; ++d)
-        static_cast<T*>(p.y)[r * p.D + d] = T(A(static_cast<const T*>(p.x)[r * p.D + d]) *
-                                              static_cast<const A*>(p.s)[d]);
+        static_cast<T*>(p.y)[r * p.D + d] =
+            T(A(static_cast<const T*>(p.x)[r * p.D + d]) * static_cast<const A*>(p.s)[d]);
   });
 }
 

@@ -7,10 +7,10 @@ template <>
 std::span<const Variant<UnaryFwd>> variants<UnaryFwd>() {
   static constexpr Variant<UnaryFwd> table[] = {
 #if KRAIT_CUDA
-      {"grid_stride", Backend::cuda, unary_fwd_grid_stride},
+    {"grid_stride", Backend::cuda, unary_fwd_grid_stride},
 #endif
-      {"openmp", Backend::cpu, unary_fwd_openmp},
-      {"reference", Backend::cpu, unary_fwd_reference},
+    {"openmp", Backend::cpu, unary_fwd_openmp},
+    {"reference", Backend::cpu, unary_fwd_reference},
   };
   return table;
 }
@@ -19,10 +19,10 @@ template <>
 std::span<const Variant<UnaryBwd>> variants<UnaryBwd>() {
   static constexpr Variant<UnaryBwd> table[] = {
 #if KRAIT_CUDA
-      {"grid_stride", Backend::cuda, unary_bwd_grid_stride},
+    {"grid_stride", Backend::cuda, unary_bwd_grid_stride},
 #endif
-      {"openmp", Backend::cpu, unary_bwd_openmp},
-      {"reference", Backend::cpu, unary_bwd_reference},
+    {"openmp", Backend::cpu, unary_bwd_openmp},
+    {"reference", Backend::cpu, unary_bwd_reference},
   };
   return table;
 }
@@ -31,10 +31,10 @@ template <>
 std::span<const Variant<Add>> variants<Add>() {
   static constexpr Variant<Add> table[] = {
 #if KRAIT_CUDA
-      {"grid_stride", Backend::cuda, add_grid_stride},
+    {"grid_stride", Backend::cuda, add_grid_stride},
 #endif
-      {"openmp", Backend::cpu, add_openmp},
-      {"reference", Backend::cpu, add_reference},
+    {"openmp", Backend::cpu, add_openmp},
+    {"reference", Backend::cpu, add_reference},
   };
   return table;
 }
@@ -43,9 +43,9 @@ template <>
 std::span<const Variant<ScaleColumnsFwd>> variants<ScaleColumnsFwd>() {
   static constexpr Variant<ScaleColumnsFwd> table[] = {
 #if KRAIT_CUDA
-      {"grid_stride", Backend::cuda, scale_columns_fwd_grid_stride},
+    {"grid_stride", Backend::cuda, scale_columns_fwd_grid_stride},
 #endif
-      {"reference", Backend::cpu, scale_columns_fwd_reference},
+    {"reference", Backend::cpu, scale_columns_fwd_reference},
   };
   return table;
 }
@@ -54,9 +54,9 @@ template <>
 std::span<const Variant<ScaleColumnsBwd>> variants<ScaleColumnsBwd>() {
   static constexpr Variant<ScaleColumnsBwd> table[] = {
 #if KRAIT_CUDA
-      {"two_pass", Backend::cuda, scale_columns_bwd_two_pass, nullptr, scale_columns_bwd_scratch},
+    {"two_pass", Backend::cuda, scale_columns_bwd_two_pass, nullptr, scale_columns_bwd_scratch},
 #endif
-      {"reference", Backend::cpu, scale_columns_bwd_reference},
+    {"reference", Backend::cpu, scale_columns_bwd_reference},
   };
   return table;
 }

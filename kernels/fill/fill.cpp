@@ -19,17 +19,17 @@ template <>
 std::span<const Variant<Fill>> variants<Fill>() {
   static constexpr Variant<Fill> table[] = {
 #if KRAIT_CUDA
-      {"grid_stride", Backend::cuda, fill_grid_stride},
+    {"grid_stride", Backend::cuda, fill_grid_stride},
 #endif
-      {"reference", Backend::cpu, fill_reference},
+    {"reference", Backend::cpu, fill_reference},
   };
   return table;
 }
 
 void add_fill_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16})
-    list.push_back(make_case<Fill>(
-        {.size = "rows=37 width=19 of 23", .dtype = t}, [](CaseMemory& m) {
+    list.push_back(
+        make_case<Fill>({.size = "rows=37 width=19 of 23", .dtype = t}, [](CaseMemory& m) {
           return Fill{m.dtype(), 37, 19, 23, 0.75, m.inout("y", 37 * 23, -1, 1)};
         }));
 }

@@ -10,8 +10,12 @@ namespace {
 struct Stored {
   int64_t rows, columns;
 };
-Stored stored_a(const Matmul& p) { return p.trans_a ? Stored{p.k, p.m} : Stored{p.m, p.k}; }
-Stored stored_b(const Matmul& p) { return p.trans_b ? Stored{p.n, p.k} : Stored{p.k, p.n}; }
+Stored stored_a(const Matmul& p) {
+  return p.trans_a ? Stored{p.k, p.m} : Stored{p.m, p.k};
+}
+Stored stored_b(const Matmul& p) {
+  return p.trans_b ? Stored{p.n, p.k} : Stored{p.k, p.n};
+}
 
 void widen(const void* from, int64_t row, Stored s, float* to) {
 #pragma omp parallel for schedule(static)

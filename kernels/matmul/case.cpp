@@ -1,5 +1,6 @@
 // Sizes at which the matrix product is verified and measured.
 #include "kernels/common/case.h"
+
 #include "kernels/matmul/matmul.h"
 
 namespace krait {
@@ -24,9 +25,9 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
       [=](CaseMemory& m) {
         const int64_t count = s.m * (s.n + gap);
         // Strided C is only partly written: it starts with values, which must stay.
-        void* c = s.wide_c               ? m.inout_accum("c", count, -1, 1)
-                  : s.add || s.strided   ? m.inout("c", count, -1, 1)
-                                         : m.out("c", count);
+        void* c = s.wide_c             ? m.inout_accum("c", count, -1, 1)
+                  : s.add || s.strided ? m.inout("c", count, -1, 1)
+                                       : m.out("c", count);
         return Matmul{.dtype = m.dtype(),
                       .c_dtype = s.wide_c ? m.accum_dtype() : m.dtype(),
                       .m = s.m,

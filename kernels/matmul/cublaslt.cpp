@@ -7,14 +7,16 @@
 namespace krait {
 namespace {
 
-#define KRAIT_CUBLAS_CHECK(call)                                                        \
-  do {                                                                                  \
-    cublasStatus_t krait_status = (call);                                               \
-    KRAIT_CHECK(krait_status == CUBLAS_STATUS_SUCCESS, #call ": ",                      \
-                cublasLtGetStatusString(krait_status));                                 \
+#define KRAIT_CUBLAS_CHECK(call)                                   \
+  do {                                                             \
+    cublasStatus_t krait_status = (call);                          \
+    KRAIT_CHECK(krait_status == CUBLAS_STATUS_SUCCESS, #call ": ", \
+                cublasLtGetStatusString(krait_status));            \
   } while (0)
 
-cudaDataType type_of(DType t) { return t == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType type_of(DType t) {
+  return t == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
 
 // The largest power of two, up to 256, that divides the address.
 uint32_t alignment(const void* p) {
@@ -37,8 +39,8 @@ Libraries::Impl::MatmulPlan make_plan(const Matmul& p, Libraries::Impl& lib) {
   // C^T = op(B)^T op(A)^T: cuBLAS's first operand is our B.
   const cublasOperation_t first = p.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N;
   const cublasOperation_t second = p.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  KRAIT_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, &first,
-                                                    sizeof first));
+  KRAIT_CUBLAS_CHECK(
+      cublasLtMatmulDescSetAttribute(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first));
   KRAIT_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(plan.desc, CUBLASLT_MATMUL_DESC_TRANSB, &second,
                                                     sizeof second));
   plan.b = p.trans_b ? layout(p.dtype, p.n, p.k, p.b_row) : layout(p.dtype, p.k, p.n, p.b_row);
@@ -48,7 +50,8 @@ Libraries::Impl::MatmulPlan make_plan(const Matmul& p, Libraries::Impl& lib) {
   cublasLtMatmulPreference_t preference = nullptr;
   KRAIT_CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
   auto set = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) {
-    KRAIT_CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, what, &value, sizeof value));
+    KRAIT_CUBLAS_CHECK(
+        cublasLtMatmulPreferenceSetAttribute(preference, what, &value, sizeof value));
   };
   set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, size_t{Libraries::Impl::workspace_bytes});
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(p.b));
@@ -60,12 +63,11 @@ Libraries::Impl::MatmulPlan make_plan(const Matmul& p, Libraries::Impl& lib) {
       uint32_t{CUBLASLT_REDUCTION_SCHEME_MASK & ~CUBLASLT_REDUCTION_SCHEME_INPLACE});
   cublasLtMatmulHeuristicResult_t found{};
   int count = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(lib.cublaslt, plan.desc, plan.b, plan.a, plan.c, plan.c,
-                                     preference, 1, &found, &count);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      lib.cublaslt, plan.desc, plan.b, plan.a, plan.c, plan.c, preference, 1, &found, &count);
   cublasLtMatmulPreferenceDestroy(preference);
-  KRAIT_CHECK(status == CUBLAS_STATUS_SUCCESS && count > 0, "cuBLASLt has no way to multiply (", p.m,
-              ", ", p.k, ") by (", p.k, ", ", p.n, ") in ", name_of(p.dtype), ": ",
+  KRAIT_CHECK(status == CUBLAS_STATUS_SUCCESS && count > 0, "cuBLASLt has no way to multiply (",
+              p.m, ", ", p.k, ") by (", p.k, ", ", p.n, ") in ", name_of(p.dtype), ": ",
               cublasLtGetStatusString(status));
   plan.algo = found.algo;
   lib.at_exit.push_back([plan] {
@@ -90,14 +92,15 @@ void matmul_cublaslt(const Matmul& p, const Launch& l) {
     });
   }
   const std::vector<int64_t> key = {
-      int64_t(p.dtype), int64_t(p.c_dtype), p.m, p.n, p.k, p.trans_a, p.trans_b, p.allow_tf32,
-      p.a_row, p.b_row, p.c_row, alignment(p.a), alignment(p.b), alignment(p.c)};
+      int64_t(p.dtype), int64_t(p.c_dtype), p.m,     p.n,     p.k,     p.trans_a,
+      p.trans_b,        p.allow_tf32,       p.a_row, p.b_row, p.c_row, alignment(p.a),
+      alignment(p.b),   alignment(p.c)};
   auto at = lib.matmul_plans.find(key);
   if (at == lib.matmul_plans.end()) at = lib.matmul_plans.emplace(key, make_plan(p, lib)).first;
   const auto& plan = at->second;
   const float alpha = 1, beta = p.accumulate ? 1 : 0;
-  KRAIT_CUBLAS_CHECK(cublasLtMatmul(lib.cublaslt, plan.desc, &alpha, p.b, plan.b, p.a, plan.a, &beta,
-                                    p.c, plan.c, p.c, plan.c, &plan.algo, lib.workspace,
+  KRAIT_CUBLAS_CHECK(cublasLtMatmul(lib.cublaslt, plan.desc, &alpha, p.b, plan.b, p.a, plan.a,
+                                    &beta, p.c, plan.c, p.c, plan.c, &plan.algo, lib.workspace,
                                     Libraries::Impl::workspace_bytes, l.stream));
 }
 

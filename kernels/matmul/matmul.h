@@ -1,5 +1,5 @@
-// C (m, n) = op(A) (m, k) op(B) (k, n), row major; either operand may be stored transposed, and each
-// has its own distance between rows. C is added to when accumulate.
+// C (m, n) = op(A) (m, k) op(B) (k, n), row major; either operand may be stored transposed, and
+// each has its own distance between rows. C is added to when accumulate.
 #pragma once
 
 #include "kernels/common/kernel.h"

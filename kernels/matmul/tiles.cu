@@ -17,12 +17,14 @@ __global__ void tiles(Matmul p) {
   float sum = 0;
   for (int64_t l0 = 0; l0 < p.k; l0 += tile) {
     const int64_t la = l0 + x, lb = l0 + y;
-    a[y][x] = i < p.m && la < p.k
-                  ? float(static_cast<const T*>(p.a)[p.trans_a ? la * p.a_row + i : i * p.a_row + la])
-                  : 0.0f;
-    b[y][x] = j < p.n && lb < p.k
-                  ? float(static_cast<const T*>(p.b)[p.trans_b ? j * p.b_row + lb : lb * p.b_row + j])
-                  : 0.0f;
+    a[y][x] =
+        i < p.m && la < p.k
+            ? float(static_cast<const T*>(p.a)[p.trans_a ? la * p.a_row + i : i * p.a_row + la])
+            : 0.0f;
+    b[y][x] =
+        j < p.n && lb < p.k
+            ? float(static_cast<const T*>(p.b)[p.trans_b ? j * p.b_row + lb : lb * p.b_row + j])
+            : 0.0f;
     __syncthreads();
     for (int l = 0; l < tile; ++l) sum += a[y][l] * b[l][x];
     __syncthreads();
@@ -35,12 +37,15 @@ __global__ void tiles(Matmul p) {
 
 }  // namespace
 
-bool matmul_tiles_supports(const Matmul& p, const Device&) { return p.m <= 65535 * tile; }
+bool matmul_tiles_supports(const Matmul& p, const Device&) {
+  return p.m <= 65535 * tile;
+}
 void matmul_tiles(const Matmul& p, const Launch& l) {
   dispatch_gpu(p.dtype, [&]<class T>() {
     dispatch_gpu(p.c_dtype, [&]<class U>() {
-      tiles<T, U><<<dim3(blocks_for(p.n, tile), blocks_for(p.m, tile)), dim3(tile, tile), 0,
-                    l.stream>>>(p);
+      tiles<T, U>
+          <<<dim3(blocks_for(p.n, tile), blocks_for(p.m, tile)), dim3(tile, tile), 0, l.stream>>>(
+              p);
     });
   });
 }

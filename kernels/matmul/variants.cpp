@@ -6,21 +6,22 @@ namespace krait {
 template <>
 std::span<const Variant<Matmul>> variants<Matmul>() {
 #if KRAIT_CUDA
-  // cuBLASLt needs 16-byte rows for its bf16 tensor-core kernels and refuses odd bf16 rows outright.
+  // cuBLASLt needs 16-byte rows for its bf16 tensor-core kernels and refuses odd bf16 rows
+  // outright.
   static constexpr auto even = [](const Matmul& p, const Device&) {
-    return p.k > 0 && (p.dtype == DType::f32 ||
-                       (p.a_row % 2 == 0 && p.b_row % 2 == 0 && p.c_row % 2 == 0));
+    return p.k > 0 &&
+           (p.dtype == DType::f32 || (p.a_row % 2 == 0 && p.b_row % 2 == 0 && p.c_row % 2 == 0));
   };
 #endif
   static constexpr Variant<Matmul> table[] = {
 #if KRAIT_CUDA
-      {"cublaslt", Backend::cuda, matmul_cublaslt, +even},
-      {"tiles", Backend::cuda, matmul_tiles, matmul_tiles_supports},
+    {"cublaslt", Backend::cuda, matmul_cublaslt, +even},
+    {"tiles", Backend::cuda, matmul_tiles, matmul_tiles_supports},
 #endif
 #if KRAIT_BLAS
-      {"blas", Backend::cpu, matmul_blas, matmul_blas_supports, matmul_blas_scratch},
+    {"blas", Backend::cpu, matmul_blas, matmul_blas_supports, matmul_blas_scratch},
 #endif
-      {"reference", Backend::cpu, matmul_reference},
+    {"reference", Backend::cpu, matmul_reference},
   };
   return table;
 }

@@ -1,0 +1,155 @@
+// The selective scan op: one or two sides, softplus, skip and gate in one launch.
+#include "engine/ops/ops.h"
+#include "kernels/selective_scan/selective_scan.h"
+
+namespace krait {
+namespace {
+
+void check_side(const ScanSide& s, const Shape& first, DType type) {
+  const Shape& u = s.u.shape();
+  const int64_t E = u[-1], N = s.A_log.shape(-1);
+  KRAIT_CHECK(u.rank == 3 && u == first && s.u.dtype() == type, "selective_scan: u is ", u,
+              ", the first side's is ", first);
+  KRAIT_CHECK(s.delta.shape() == u, "selective_scan: delta is ", s.delta.shape(), ", u is ", u);
+  KRAIT_CHECK(s.u.contiguous() && s.delta.contiguous(),
+              "selective_scan: u or delta is a part of something wider");
+  KRAIT_CHECK(s.A_log.shape() == Shape({E, N}) && N >= 1 && N <= 64, "selective_scan: A_log is ",
+              s.A_log.shape(), ", u is ", u, " (1 to 64 states are possible)");
+  const Shape bc = u.with_last(N);
+  KRAIT_CHECK(s.Bm.shape() == bc && s.Cm.shape() == bc, "selective_scan: B is ", s.Bm.shape(),
+              ", C is ", s.Cm.shape(), ", both should be ", bc);
+  KRAIT_CHECK(!s.D || s.D.shape() == Shape({E}), "selective_scan: D is ", s.D.shape());
+  KRAIT_CHECK(!s.bias || s.bias.shape() == Shape({E}), "selective_scan: bias is ", s.bias.shape());
+}
+
+// Everything the backward pass reads.
+struct Kept {
+  std::vector<ScanSide> sides;
+  std::vector<Tensor> states;
+  Tensor z, sum;
+  double scale;
+  bool softplus;
+};
+
+// Launches the gradient of sides [from, to). Their targets must not overlap.
+void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t from, size_t to) {
+  const Tensor& u = kept.sides[0].u;
+  ScanBwd p{};
+  p.dtype = u.dtype();
+  p.B = u.shape(0);
+  p.L = u.shape(1);
+  p.E = static_cast<int>(u.shape(2));
+  p.N = static_cast<int>(kept.sides[0].A_log.shape(-1));
+  p.sides = static_cast<int>(to - from);
+  p.softplus = kept.softplus;
+  p.scale = kept.scale;
+  for (size_t k = from; k < to; ++k) {
+    const ScanSide& s = kept.sides[k];
+    const auto du = step.into(s.u), ddelta = step.into(s.delta), dB = step.into(s.Bm),
+               dC = step.into(s.Cm);
+    p.side[k - from] = {.reverse = s.reverse,
+                        .u = s.u.data(),
+                        .delta = s.delta.data(),
+                        .A_log = s.A_log.data(),
+                        .Bm = s.Bm.data(),
+                        .Cm = s.Cm.data(),
+                        .D = s.D.data(),
+                        .bias = s.bias.data(),
+                        .b_row = s.Bm.row_stride(),
+                        .c_row = s.Cm.row_stride(),
+                        .states = kept.states[k].data(),
+                        .du = du.data(),
+                        .ddelta = ddelta.data(),
+                        .dBm = dB.data(),
+                        .dCm = dC.data(),
+                        .db_row = dB.grad.row_stride(),
+                        .dc_row = dC.grad.row_stride(),
+                        .accumulate_du = du.accumulate,
+                        .accumulate_ddelta = ddelta.accumulate,
+                        .accumulate_dBm = dB.accumulate,
+                        .accumulate_dCm = dC.accumulate,
+                        .dA_log = step.into_accumulated(s.A_log).data(),
+                        .dD = step.into_accumulated(s.D).data(),
+                        .dbias = step.into_accumulated(s.bias).data()};
+  }
+  p.z = kept.z.data();
+  p.z_row = kept.z.row_stride();
+  p.dy = step.dy().data();
+  if (from == 0 && kept.z)
+    if (auto dz = step.into(kept.z)) {
+      p.sum = kept.sum.data();
+      p.dz = dz.data();
+      p.dz_row = dz.grad.row_stride();
+      p.accumulate_dz = dz.accumulate;
+    }
+  ctx.launch(p);
+}
+
+}  // namespace
+
+Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Tensor& z,
+                      double scale, bool softplus) {
+  KRAIT_CHECK(sides.size() == 1 || sides.size() == 2, "selective_scan: ", sides.size(), " sides");
+  const Tensor& u = sides[0].u;
+  for (const ScanSide& s : sides) check_side(s, u.shape(), u.dtype());
+  KRAIT_CHECK(!z || z.shape() == u.shape(), "selective_scan: z is ", z.shape(), ", u is ",
+              u.shape());
+  ScanFwd p{};
+  p.dtype = u.dtype();
+  p.B = u.shape(0);
+  p.L = u.shape(1);
+  p.E = static_cast<int>(u.shape(2));
+  p.N = static_cast<int>(sides[0].A_log.shape(-1));
+  p.sides = static_cast<int>(sides.size());
+  p.softplus = softplus;
+  p.scale = scale;
+  Kept kept{.sides = sides, .states = {}, .z = z, .sum = {}, .scale = scale, .softplus = softplus};
+  const bool keep = ctx.tape() != nullptr;
+  for (size_t k = 0; k < sides.size(); ++k) {
+    const ScanSide& s = sides[k];
+    KRAIT_CHECK(s.A_log.shape(-1) == p.N, "selective_scan: the sides have different states");
+    kept.states.push_back(keep && ctx.device().backend ==
+                                      Backend::cuda  // the CPU's rows make the states again
+                              ? ctx.empty({p.B, scan_state_count(p.L, p.N), p.E, p.N}, u.dtype())
+                              : Tensor());
+    p.side[k] = {.reverse = s.reverse,
+                 .u = s.u.data(),
+                 .delta = s.delta.data(),
+                 .A_log = s.A_log.data(),
+                 .Bm = s.Bm.data(),
+                 .Cm = s.Cm.data(),
+                 .D = s.D.data(),
+                 .bias = s.bias.data(),
+                 .b_row = s.Bm.row_stride(),
+                 .c_row = s.Cm.row_stride(),
+                 .states = kept.states[k].data()};
+  }
+  Tensor y = ctx.empty(u.shape(), u.dtype());                 // (B, L, E)
+  if (keep && z) kept.sum = ctx.empty(u.shape(), u.dtype());  // (B, L, E)
+  p.z = z.data();
+  p.z_row = z.row_stride();
+  p.sum = kept.sum.data();
+  p.y = y.data();
+  ctx.launch(p);
+
+  const ScanSide& a = sides.front();
+  const ScanSide& b = sides.back();
+  ctx.record_op("selective_scan",
+                {&a.u, &a.delta, &a.A_log, &a.Bm, &a.Cm, &a.D, &a.bias, &b.u, &b.delta, &b.A_log,
+                 &b.Bm, &b.Cm, &b.D, &b.bias, &z},
+                {&y}, [kept](Context& ctx, Tape::Step& step) {
+                  // Sides that share an input (bimamba v1) add to one gradient: one after the
+                  // other.
+                  const bool shared =
+                      kept.sides.size() == 2 && kept.sides[0].u.data() == kept.sides[1].u.data();
+                  if (shared) {
+                    launch_backward(ctx, step, kept, 0, 1);
+                    launch_backward(ctx, step, kept, 1, 2);
+                  } else {
+                    launch_backward(ctx, step, kept, 0, kept.sides.size());
+                  }
+                });
+  return y;
+}
+
+}  // namespace krait

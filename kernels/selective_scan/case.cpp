@@ -1,0 +1,171 @@
+// Sizes at which the selective scan is verified and measured.
+#include "kernels/common/case.h"
+
+#include "kernels/selective_scan/selective_scan.h"
+
+namespace krait {
+namespace {
+
+struct Size {
+  int64_t B, L;
+  int E, N, sides;
+  bool gate = true, params = true, softplus = true, add = false;
+  bool first_reversed = false;  // with one side: scan from the last token
+};
+
+std::string text(const Size& s) {
+  return cat("B=", s.B, " L=", s.L, " E=", s.E, " N=", s.N, " sides=", s.sides,
+             s.gate ? "" : " no z", s.params ? "" : " no D, bias", s.softplus ? "" : " no softplus",
+             s.add ? " add" : "", s.first_reversed ? " reversed" : "");
+}
+
+// Rows of B and C as the model has them: columns of (dt | B | C), 5 of dt.
+int64_t bc_row(const Size& s) {
+  return 5 + 2 * s.N;
+}
+
+template <class Side>
+void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
+  const int64_t n = s.B * s.L * s.E, rows = s.B * s.L * bc_row(s);
+  side.reverse = reverse;
+  side.u = m.in("u", n, -2, 2);
+  // Without softplus a step must not be negative, or the state grows without bound.
+  side.delta = m.in("delta", n, s.softplus ? -4 : 0.01, s.softplus ? 2 : 0.5);
+  side.A_log = m.in_accum("A_log", int64_t{s.E} * s.N, -0.5, 2.8);
+  auto bc = static_cast<std::byte*>(m.in("BC", rows, -1, 1));
+  side.Bm = bc + 5 * size_of(m.dtype());
+  side.Cm = bc + (5 + s.N) * size_of(m.dtype());
+  side.b_row = side.c_row = bc_row(s);
+  side.D = s.params ? m.in_accum("D", s.E, -1, 1) : nullptr;
+  side.bias = s.params ? m.in_accum("bias", s.E, -2, 0) : nullptr;
+}
+
+void add_forward(CaseList& list, const Size& s, DType t, bool small) {
+  const double n = double(s.B) * s.L * s.E;
+  list.push_back(make_case<ScanFwd>(
+      {.size = text(s),
+       .dtype = t,
+       .cost = {n * size_of(t) * (2.0 * s.sides + 2), n * s.sides * (5.0 * s.N + 10)},
+       // Slack 4: the GPU's ex2.approx and the CPU's polynomial are good to 2 units in the last
+       // place, glibc's exp to half a unit, and the error is carried along L tokens.
+       .slack = t == DType::f32 ? 4.0 : 1.5,
+       .small = small},
+      [=](CaseMemory& m) {
+        ScanFwd p{};
+        p.dtype = m.dtype();
+        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.sides = s.sides;
+        p.softplus = s.softplus;
+        p.scale = s.sides == 2 ? 0.5 : 1.0;
+        for (int k = 0; k < s.sides; ++k) {
+          inputs(s, m, p.side[k], k == 1 || s.first_reversed);
+          if (s.gate)  // some cases without kept states: inference
+            p.side[k].states = m.out("states", s.B * scan_state_count(s.L, s.N) * s.E * s.N);
+        }
+        p.z_row = s.E + 3;
+        p.z = s.gate ? m.in("z", s.B * s.L * p.z_row, -3, 3) : nullptr;
+        p.sum = s.gate ? m.out("sum", s.B * s.L * s.E) : nullptr;
+        p.y = m.out("y", s.B * s.L * s.E);
+        return p;
+      }));
+}
+
+void add_backward(CaseList& list, const Size& s, DType t, bool small) {
+  const double n = double(s.B) * s.L * s.E;
+  list.push_back(make_case<ScanBwd>(
+      {.size = text(s),
+       .dtype = t,
+       .cost = {n * size_of(t) * (4.0 * s.sides + 4), n * s.sides * (13.0 * s.N + 30)},
+       // Slack 4: as forward. In bf16 a variant may read the states it kept, rounded to bf16.
+       .slack = 4,
+       .small = small},
+      [=](CaseMemory& m) {
+        ScanBwd p{};
+        p.dtype = m.dtype();
+        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.sides = s.sides;
+        p.softplus = s.softplus;
+        p.scale = s.sides == 2 ? 0.5 : 1.0;
+        const int64_t n = s.B * s.L * s.E, rows = s.B * s.L * bc_row(s);
+        for (int k = 0; k < s.sides; ++k) {
+          auto& side = p.side[k];
+          inputs(s, m, side, k == 1 || s.first_reversed);
+          side.du = s.add ? m.inout("du", n, -1, 1) : m.out("du", n);
+          side.ddelta = s.add ? m.inout("ddelta", n, -1, 1) : m.out("ddelta", n);
+          auto d = static_cast<std::byte*>(m.inout("dBC", rows, -1, 1));
+          side.dBm = d + 5 * size_of(m.dtype());
+          side.dCm = d + (5 + s.N) * size_of(m.dtype());
+          side.db_row = side.dc_row = bc_row(s);
+          side.accumulate_du = side.accumulate_ddelta = s.add;
+          side.accumulate_dBm = side.accumulate_dCm = s.add;
+          side.dA_log = m.inout_accum("dA_log", int64_t{s.E} * s.N, -1, 1);
+          side.dD = s.params ? m.inout_accum("dD", s.E, -1, 1) : nullptr;
+          side.dbias = s.params ? m.inout_accum("dbias", s.E, -1, 1) : nullptr;
+        }
+        p.z_row = s.E + 3;
+        p.z = s.gate ? m.in("z", s.B * s.L * p.z_row, -3, 3) : nullptr;
+        p.sum = s.gate ? m.in("sum", n, -2, 2) : nullptr;
+        p.dy = m.in("dy", n, -1, 1);
+        p.dz_row = s.E + 3;
+        p.dz = s.gate ? m.inout("dz", s.B * s.L * p.dz_row, -1, 1) : nullptr;
+        p.accumulate_dz = s.add;
+        // What the forward pass keeps, from the reference itself.
+        for (int k = 0; k < s.sides; ++k)
+          p.side[k].states = m.computed(
+              s.B * scan_state_count(s.L, s.N) * s.E * s.N, [&](void* states, CaseMemory& host) {
+                ScanFwd f{};
+                f.dtype = host.dtype();
+                f.B = s.B, f.L = s.L, f.E = s.E, f.N = s.N, f.sides = 1;
+                f.softplus = s.softplus;
+                f.scale = 1;
+                auto& side = f.side[0];
+                const auto& from = p.side[k];
+                const int64_t bc = s.B * s.L * bc_row(s);
+                side.reverse = from.reverse;
+                side.u = host.copy_of(from.u, n);
+                side.delta = host.copy_of(from.delta, n);
+                side.A_log = host.copy_of_accum(from.A_log, int64_t{s.E} * s.N);
+                auto c = static_cast<std::byte*>(host.copy_of(
+                    static_cast<const std::byte*>(from.Bm) - 5 * size_of(m.dtype()), bc));
+                side.Bm = c + 5 * size_of(m.dtype());
+                side.Cm = c + (5 + s.N) * size_of(m.dtype());
+                side.b_row = side.c_row = from.b_row;
+                side.bias = from.bias ? host.copy_of_accum(from.bias, s.E) : nullptr;
+                side.states = states;
+                f.y = host.out("y", n);
+                run(variants<ScanFwd>().back(), f, {.device = case_device(Backend::cpu)});
+              });
+        return p;
+      }));
+}
+
+}  // namespace
+
+void add_selective_scan_cases(CaseList& list) {
+  for (DType t : {DType::f32, DType::bf16}) {
+    for (const Size& s :
+         {Size{.B = 2, .L = 1, .E = 8, .N = 16, .sides = 2},
+          Size{.B = 2, .L = 65, .E = 24, .N = 16, .sides = 2},
+          Size{.B = 1, .L = 197, .E = 33, .N = 16, .sides = 2, .add = true},
+          Size{.B = 3,
+          .L = 31,
+          .E = 40,
+          .N = 8,
+          .sides = 1,
+          .gate = false,
+          .params = false,
+          .softplus = false},
+          Size{.B = 2, .L = 18, .E = 17, .N = 5, .sides = 1, .first_reversed = true},
+          Size{.B = 1, .L = 7, .E = 130, .N = 1, .sides = 2},
+          Size{.B = 1, .L = 11, .E = 9, .N = 24, .sides = 2},
+          Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true}}) {
+      add_forward(list, s, t, true);
+      add_backward(list, s, t, true);
+    }
+    for (const Size& s : {Size{.B = 512, .L = 64, .E = 384, .N = 16, .sides = 1},
+                          Size{.B = 128, .L = 197, .E = 384, .N = 16, .sides = 2}}) {
+      add_forward(list, s, t, false);
+      add_backward(list, s, t, false);
+    }
+  }
+}
+
+}  // namespace krait

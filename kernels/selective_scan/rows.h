@@ -1,0 +1,23 @@
+// The functions behind the tables of variants.cpp.
+#pragma once
+
+#include "kernels/selective_scan/selective_scan.h"
+
+namespace krait {
+
+void scan_fwd_reference(const ScanFwd&, const Launch&);
+void scan_bwd_reference(const ScanBwd&, const Launch&);
+
+bool scan_fwd_channel_lanes_supports(const ScanFwd&, const Device&);
+void scan_fwd_channel_lanes(const ScanFwd&, const Launch&);
+bool scan_bwd_channel_lanes_supports(const ScanBwd&, const Device&);
+size_t scan_bwd_channel_lanes_scratch(const ScanBwd&);
+void scan_bwd_channel_lanes(const ScanBwd&, const Launch&);
+
+#if KRAIT_CUDA
+void scan_fwd_thread_per_channel(const ScanFwd&, const Launch&);
+size_t scan_bwd_thread_per_channel_scratch(const ScanBwd&);
+void scan_bwd_thread_per_channel(const ScanBwd&, const Launch&);
+#endif
+
+}  // namespace krait

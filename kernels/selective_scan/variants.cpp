@@ -1,0 +1,32 @@
+// The tables. To add a variant: write it, declare it in rows.h, add a row here. Nothing else.
+#include "kernels/selective_scan/rows.h"
+
+namespace krait {
+
+template <>
+std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
+  static constexpr Variant<ScanFwd> table[] = {
+#if KRAIT_CUDA
+    {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel},
+#endif
+    {"channel_lanes", Backend::cpu, scan_fwd_channel_lanes, scan_fwd_channel_lanes_supports},
+    {"reference", Backend::cpu, scan_fwd_reference},
+  };
+  return table;
+}
+
+template <>
+std::span<const Variant<ScanBwd>> variants<ScanBwd>() {
+  static constexpr Variant<ScanBwd> table[] = {
+#if KRAIT_CUDA
+    {"thread_per_channel", Backend::cuda, scan_bwd_thread_per_channel, nullptr,
+     scan_bwd_thread_per_channel_scratch},
+#endif
+    {"channel_lanes", Backend::cpu, scan_bwd_channel_lanes, scan_bwd_channel_lanes_supports,
+     scan_bwd_channel_lanes_scratch},
+    {"reference", Backend::cpu, scan_bwd_reference},
+  };
+  return table;
+}
+
+}  // namespace krait
