@@ -1,0 +1,50 @@
+// Checkpoints: everything needed to go on with a training as if it had not been interrupted, in one
+// safetensors file. The weights have their published names, so other programs can read them;
+// moments are "optimizer.m.<name>" and "optimizer.v.<name>", the average is "ema.<name>". A file
+// that holds only weights (a bare state dict) can be loaded too.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "engine/params.h"
+#include "engine/safetensors.h"
+#include "kernels/common/step_state.h"
+
+namespace krait {
+
+struct TrainState {
+  uint64_t step = 0;  // optimiser steps done: the next one's number, which all random numbers use
+  uint64_t seed = 0;
+  int64_t epoch = 0, step_in_epoch = 0;  // of the next step
+  Totals epoch_totals;                   // of the unfinished epoch
+  double best_acc1 = 0;
+  int64_t best_epoch = -1;
+  double seconds = 0;                  // trained so far
+  double epoch_seconds = 0;            // of which in the unfinished epoch
+  std::string model, config, options;  // the model's name; JSON
+};
+
+struct Checkpoint {
+  std::string path;
+  SafeTensors content;
+  std::optional<TrainState> state;  // none: weights only
+  bool has_ema() const;
+};
+
+// Written to a temporary file and renamed. InputError if that is not possible.
+void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
+                     const TrainState& state);
+
+// InputError in one line: no such file, not a checkpoint, cut off.
+Checkpoint read_checkpoint(const std::string& path);
+
+// Weights, average (the weights themselves if the file has none) and, with `resume`, moments.
+// InputError naming the first differing names and shapes if it is of another model, or has no
+// moments; nothing is changed then.
+void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, bool resume);
+
+// Makes the folder if it is not there. InputError if files cannot be written in it.
+void make_output_folder(const std::string& folder);
+
+}  // namespace krait
