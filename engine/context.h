@@ -123,7 +123,9 @@ class Context {
   }
   // Any float tensor (contiguous or not) as doubles, for tests and tools.
   std::vector<double> values(const Tensor& t);
-  // A tensor from doubles: in the arena, or persistent.
+  // Writes doubles into a float tensor (contiguous), rounded to its type.
+  void set(const Tensor& to, const std::vector<double>& v);
+  // A tensor from doubles, in the arena.
   Tensor from_values(Shape shape, DType dtype, const std::vector<double>& v);
   void wait();
 
@@ -150,6 +152,8 @@ class Context {
   std::string not_finite_, scope_;
 };
 
+// Bytes a new block can have now: free memory of the GPU, available memory of the machine.
+size_t free_memory(Backend backend);
 // Host memory the device can copy from and to without waiting.
 std::shared_ptr<std::byte> pinned_memory(Backend backend, size_t bytes);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "engine/context.h"
 #include "kernels/common/cuda.h"
@@ -134,14 +135,18 @@ std::vector<double> Context::values(const Tensor& t) {
   });
   return out;
 }
-Tensor Context::from_values(Shape shape, DType dtype, const std::vector<double>& v) {
-  KRAIT_CHECK(static_cast<int64_t>(v.size()) == shape.count(), v.size(), " values for ", shape);
-  Tensor t = empty(shape, dtype);
-  dispatch_float(dtype, [&]<class T>() {
+void Context::set(const Tensor& to, const std::vector<double>& v) {
+  KRAIT_CHECK(static_cast<int64_t>(v.size()) == to.count() && to.contiguous(), v.size(),
+              " values for ", to.shape());
+  dispatch_float(to.dtype(), [&]<class T>() {
     std::vector<T> raw(v.size());
     for (size_t i = 0; i < v.size(); ++i) raw[i] = T(static_cast<accum_t<T>>(v[i]));
-    upload(t, raw.data(), raw.size() * sizeof(T));
+    upload(to, raw.data(), raw.size() * sizeof(T));
   });
+}
+Tensor Context::from_values(Shape shape, DType dtype, const std::vector<double>& v) {
+  Tensor t = empty(shape, dtype);
+  set(t, v);
   return t;
 }
 
@@ -161,6 +166,23 @@ void Context::find_not_finite(const char* op, std::initializer_list<Tensor*> out
     }
     ++k;
   }
+}
+
+size_t free_memory(Backend backend) {
+#if KRAIT_CUDA
+  if (backend == Backend::cuda) {
+    size_t free = 0, total = 0;
+    KRAIT_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    return free;
+  }
+#endif
+  (void)backend;
+  std::ifstream info("/proc/meminfo");
+  std::string word;
+  size_t kib = 0;
+  while (info >> word)
+    if (word == "MemAvailable:" && info >> kib) return kib * 1024;
+  return size_t{1} << 62;  // not known: allocating will tell
 }
 
 std::shared_ptr<std::byte> pinned_memory(Backend backend, size_t bytes) {

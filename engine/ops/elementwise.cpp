@@ -38,6 +38,12 @@ void pass(Context& ctx, const Tensor& from, const Tape::Target& to) {
 
 }  // namespace
 
+void copy(Context& ctx, const Tensor& from, const Tensor& to) {
+  KRAIT_CHECK(from.contiguous() && from.count() == to.count(), "copy: from ", from.shape(), " to ",
+              to.shape());
+  pass(ctx, from, {to, false});
+}
+
 Tensor silu(Context& ctx, const Tensor& x) {
   return unary(ctx, Unary::silu, "silu", x);
 }

@@ -13,6 +13,8 @@ namespace krait {
 // ---- pointwise (elementwise.cpp)
 Tensor silu(Context&, const Tensor& x);      // same shape as x
 Tensor softplus(Context&, const Tensor& x);  // same shape as x
+// to = from, in to's type; both contiguous. Never recorded on a tape.
+void copy(Context&, const Tensor& from, const Tensor& to);
 // a + b, of b's shape and type.
 Tensor add(Context&, const Tensor& a, const Tensor& b);
 // x s[d] for each column d: layer scale. (.., D), (D) accum -> (.., D)

@@ -26,7 +26,7 @@ struct VimLayer {
 };
 
 struct VimWeights {
-  Tensor patch_w, patch_b;             // (D, C, p, p), (D)
+  Tensor patch_w, patch_b;              // (D, C, p, p), (D)
   Tensor cls, cls_head, cls_tail, pos;  // (1, 1, D), (1, L, D)
   std::vector<VimLayer> layers;
   Tensor norm_w, norm_b;  // (D)

@@ -1,0 +1,208 @@
+// Vision Mamba, forward. Reads like section 3 of the paper (Zhu et al. 2024); the gradient follows
+// from the ops. Letters: B images, L tokens, D width, E inner width, N states, R rank of dt.
+#include "models/vim/vim.h"
+
+#include <cmath>
+
+namespace krait {
+namespace {
+
+// Steps m2 to m8 of the mixer for all sides at once: convolution, projections, scan, gate.
+// x, z (B, L, E) -> (B, L, E)
+Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x, const Tensor& z) {
+  const int64_t E = c.inner(), K = c.d_conv, R = c.rank(), N = c.d_state;
+  const bool both = c.bimamba_type == "v2";
+  std::vector<ConvSide> conv;
+  for (int k = 0; k < (both ? 2 : 1); ++k)
+    conv.push_back({p.side[k].conv_w.viewed({E, K}), p.side[k].conv_b, k == 1});
+  std::vector<Tensor> u = conv1d(ctx, x, conv);  // (B, L, E) each
+  std::vector<ScanSide> sides;
+  for (size_t k = 0; k < u.size(); ++k) {
+    const VimLayer::Side& s = p.side[k];
+    auto q = split(ctx, linear(ctx, u[k], s.x_proj), {R, N, N});  // dt, B, C: (B, L, R | N | N)
+    Tensor delta = linear(ctx, q[0], s.dt_w);                     // (B, L, E)
+    sides.push_back({u[k], delta, s.A_log, q[1], q[2], s.D, s.dt_b, k == 1});
+  }
+  if (c.bimamba_type == "v1") {  // the same inputs scanned the other way, with an A of their own
+    sides.push_back(sides[0]);
+    sides[1].A_log = p.side[1].A_log;
+    sides[1].reverse = true;
+  }
+  return selective_scan(ctx, sides, z, both && c.if_divide_out ? 0.5 : 1.0);
+}
+
+// n (B, L, D) -> (B, L, D)
+Tensor mixer(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& n) {
+  auto scope = ctx.scope("mixer");
+  auto xz = split(ctx, linear(ctx, n, p.in_proj, p.in_bias), {c.inner(), c.inner()});
+  Tensor v = ssm(ctx, c, p, xz[0], xz[1]);              // (B, L, E)
+  Tensor h = linear(ctx, v, p.out_proj, p.out_bias);    // (B, L, D)
+  return p.gamma ? scale_columns(ctx, h, p.gamma) : h;  // layer scale
+}
+
+// The class tokens and where they stand in the sequence.
+std::vector<ClassToken> class_tokens(const VimConfig& c, const VimWeights& w) {
+  if (!c.if_cls_token) return {};
+  const int64_t P = c.patches();
+  if (c.use_double_cls_token) return {{w.cls_head, 0}, {w.cls_tail, P + 1}};
+  return {{w.cls, c.use_middle_cls_token ? P / 2 : 0}};
+}
+
+// Drop path rate of each block, and of the last mixer's output behind them all. The published code
+// shifts the usual rates by one: block i drops the output of the mixer before it.
+std::vector<double> drop_path_rates(const VimConfig& c) {
+  std::vector<double> rates{0};
+  for (int i = 0; i + 1 < c.depth; ++i)
+    rates.push_back(c.depth > 1 ? c.drop_path_rate * i / (c.depth - 1) : 0);
+  rates.push_back(c.drop_path_rate);
+  return rates;
+}
+
+}  // namespace
+
+Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTable& table,
+           const Tensor& images, VimKept* kept) {
+  const DType type = images.dtype();
+  const Norm norm = c.rms_norm ? Norm::rms : Norm::layer;
+  KRAIT_CHECK(images.shape() == Shape({images.shape(0), c.channels, c.img_size, c.img_size}),
+              "vim: images are ", images.shape(), ", the model takes pictures of ", c.img_size);
+  const auto cls = class_tokens(c, w);
+  Tensor tokens = place_tokens(ctx, patch_embed(ctx, images, w.patch_w, w.patch_b, c.stride), cls,
+                               w.pos);  // (B, L, D) accum
+  tokens = drop(ctx, tokens, c.drop_rate, 1, c.depth + 1);
+  if (kept) kept->tokens = tokens;
+  const int64_t per_image = tokens.count() / tokens.shape(0);
+  const auto drop_path = drop_path_rates(c);
+
+  // h: what the last mixer gave. r: the residual stream, in accum; both (B, L, D).
+  Tensor h, r = tokens;
+  auto rotate = [&] {
+    if (!c.if_rope) return;
+    if (h) h = rope(ctx, h, table.cos, table.sin);
+    // The residual of block 0 is the tokens themselves, which are rotated as its hidden state.
+    if (!h || c.if_rope_residual) r = rope(ctx, r, table.cos, table.sin);
+  };
+  // Add, norm, mix: returns the mixer's output and the new residual.
+  auto block = [&](int i, const Tensor& h, const Tensor& r) {
+    auto scope = ctx.scope(cat("layers.", i));
+    const VimLayer& p = w.layers[i];
+    Tensor dropped = h ? drop(ctx, h, drop_path[i], per_image, i) : h;
+    Normed n = add_norm(ctx, norm, dropped, r, p.norm_w, p.norm_b, c.norm_epsilon, type);
+    return std::pair{mixer(ctx, c, p, n.y), n.residual};
+  };
+  if (!c.if_bidirectional) {
+    for (int i = 0; i < c.depth; ++i) {
+      rotate();
+      std::tie(h, r) = block(i, h, r);
+    }
+  } else {  // layers in pairs: the second of each works on the reversed sequence
+    for (int i = 0; i + 1 < c.depth; i += 2) {
+      rotate();
+      auto [hf, rf] = block(i, h, r);
+      auto [hb, rb] = block(i + 1, h ? reverse_tokens(ctx, h) : h, reverse_tokens(ctx, r));
+      h = add(ctx, reverse_tokens(ctx, hb), hf);
+      r = add(ctx, reverse_tokens(ctx, rb), rf);
+    }
+  }
+
+  h = drop(ctx, h, drop_path.back(), per_image, c.depth);
+  Tensor y = add_norm(ctx, norm, h, r, w.norm_w, w.norm_b, c.norm_epsilon, type).y;  // (B, L, D)
+  if (kept) kept->features = y;
+  auto scope = ctx.scope("head");
+  if (!cls.empty()) {
+    std::vector<int64_t> where;
+    for (const ClassToken& t : cls) where.push_back(t.at);
+    y = mean_tokens(ctx, y, where);  // (B, D)
+  } else if (c.final_pool_type == "mean") {
+    y = mean_tokens(ctx, y);
+  } else if (c.final_pool_type == "none") {
+    y = mean_tokens(ctx, y, {y.shape(1) - 1});
+  }
+  Tensor logits = linear(ctx, y, w.head_w, w.head_b);  // (B, C), or (B, L, C) for max and all
+  return cls.empty() && c.final_pool_type == "max" ? max_tokens(ctx, logits) : logits;
+}
+
+RopeTable rope_table(Context& ctx, const VimConfig& c, DType accum_dtype) {
+  if (!c.if_rope) return {};
+  // Positions are stretched to the grid of pre-training: t = q / grid * pt_hw_seq_len. The first
+  // half of the channels turns with the row, the second with the column.
+  const int D = c.embed_dim, half = D / 2, grid = c.img_size / c.patch_size;
+  std::vector<double> cosines, sines;
+  for (int y = 0; y < grid; ++y)
+    for (int x = 0; x < grid; ++x)
+      for (int d = 0; d < D; ++d) {
+        const double t = double(d < half ? y : x) / grid * c.pt_hw_seq_len;
+        const int j = d % half / 2;
+        const double angle = t * std::pow(10000.0, -2.0 * j / half);
+        cosines.push_back(std::cos(angle));
+        sines.push_back(std::sin(angle));
+      }
+  auto table = [&](const std::vector<double>& v) {
+    Tensor t = ctx.persistent({int64_t{grid} * grid, D}, accum_dtype);
+    ctx.set(t, v);
+    return t;
+  };
+  return {table(cosines), table(sines)};
+}
+
+VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_init) {
+  const int64_t D = c.embed_dim, E = c.inner(), N = c.d_state, R = c.rank(), K = c.d_conv;
+  const int64_t p = c.patch_size, fan = c.channels * p * p;
+  // Starts of the newest published code; see README.md beside this file for the table.
+  const Init zero{Init::constant, 0}, one{Init::constant, 1}, small{Init::normal, 0.02};
+  const Init lecun{Init::normal, 1 / std::sqrt(double(fan)) / 0.87962566103423978};
+  auto uniform = [](double bound) { return Init{Init::uniform, bound}; };
+  const Init dt_bias{Init::dt_bias, 0.001, 0.1};
+
+  VimWeights w;
+  if (c.if_cls_token && c.use_double_cls_token) {
+    w.cls_head = store.get("cls_token_head", {1, 1, D}, small, true);
+    w.cls_tail = store.get("cls_token_tail", {1, 1, D}, small, true);
+  } else if (c.if_cls_token) {
+    w.cls = store.get("cls_token", {1, 1, D}, small, true);
+  }
+  if (c.if_abs_pos_embed) w.pos = store.get("pos_embed", {1, c.tokens(), D}, small, true);
+  w.patch_w = store.get("patch_embed.proj.weight", {D, c.channels, p, p}, lecun);
+  w.patch_b = store.get("patch_embed.proj.bias", {D}, zero, true);
+  w.head_w = store.get("head.weight", {c.num_classes, D}, small);
+  w.head_b = store.get("head.bias", {c.num_classes}, zero, true);
+  for (int i = 0; i < c.depth; ++i) {
+    const std::string layer = cat("layers.", i, "."), m = layer + "mixer.";
+    VimLayer l;
+    if (c.init_layer_scale)
+      l.gamma = store.get(m + "gamma", {D}, {Init::constant, *c.init_layer_scale}, true);
+    VimLayer::Side& f = l.side[0];
+    VimLayer::Side& b = l.side[1];
+    f.A_log = store.get(m + "A_log", {E, N}, {Init::a_log}, true);
+    f.D = store.get(m + "D", {E}, one, true);
+    if (c.bimamba_type != "none") b.A_log = store.get(m + "A_b_log", {E, N}, {Init::a_log}, true);
+    if (c.bimamba_type == "v2") b.D = store.get(m + "D_b", {E}, one, true);
+    l.in_proj = store.get(m + "in_proj.weight", {2 * E, D}, uniform(1 / std::sqrt(double(D))));
+    if (c.bias) l.in_bias = store.get(m + "in_proj.bias", {2 * E}, zero, true);
+    auto side = [&](VimLayer::Side& s, const std::string& suffix, Init bias) {
+      s.conv_w = store.get(m + "conv1d" + suffix + ".weight", {E, 1, K},
+                           uniform(1 / std::sqrt(double(K))), true);
+      if (c.conv_bias)
+        s.conv_b = store.get(m + "conv1d" + suffix + ".bias", {E},
+                             uniform(1 / std::sqrt(double(K))), true);
+      s.x_proj = store.get(m + "x_proj" + suffix + ".weight", {R + 2 * N, E},
+                           uniform(1 / std::sqrt(double(E))));
+      s.dt_w =
+          store.get(m + "dt_proj" + suffix + ".weight", {E, R}, uniform(1 / std::sqrt(double(R))));
+      s.dt_b = store.get(m + "dt_proj" + suffix + ".bias", {E}, bias, true);
+    };
+    side(f, "", dt_bias);
+    if (c.bimamba_type == "v2") side(b, "_b", mixer_init == MixerInit::published ? zero : dt_bias);
+    l.out_proj = store.get(m + "out_proj.weight", {D, E},
+                           uniform(1 / std::sqrt(double(E)) / std::sqrt(double(c.depth))));
+    if (c.bias) l.out_bias = store.get(m + "out_proj.bias", {D}, zero, true);
+    l.norm_w = store.get(layer + "norm.weight", {D}, one, true);
+    if (!c.rms_norm) l.norm_b = store.get(layer + "norm.bias", {D}, zero, true);
+    w.layers.push_back(l);
+  }
+  w.norm_w = store.get("norm_f.weight", {D}, one, true);
+  if (!c.rms_norm) w.norm_b = store.get("norm_f.bias", {D}, zero, true);
+  return w;
+}
+
+}  // namespace krait
