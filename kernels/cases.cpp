@@ -6,7 +6,11 @@ namespace krait {
 void add_elementwise_cases(CaseList&);
 void add_fill_cases(CaseList&);
 void add_conv1d_cases(CaseList&);
+void add_tokens_cases(CaseList&);
 void add_reduce_cases(CaseList&);
+void add_cross_entropy_cases(CaseList&);
+void add_drop_cases(CaseList&);
+void add_rope_cases(CaseList&);
 void add_norm_cases(CaseList&);
 void add_matmul_cases(CaseList&);
 void add_selective_scan_cases(CaseList&);
@@ -19,7 +23,11 @@ CaseList all_cases() {
   add_elementwise_cases(list);
   add_fill_cases(list);
   add_conv1d_cases(list);
+  add_tokens_cases(list);
   add_reduce_cases(list);
+  add_cross_entropy_cases(list);
+  add_drop_cases(list);
+  add_rope_cases(list);
   add_norm_cases(list);
   add_matmul_cases(list);
   add_selective_scan_cases(list);
