@@ -16,11 +16,10 @@ complete() {
     [ "$(stat -c %s "$1/$file" 2>/dev/null)" = 30730000 ] || return 1
   done
 }
-right() { [ -f "$archive" ] && [ "$(md5sum <"$archive" | cut -d ' ' -f 1)" = "$md5" ]; }
+right() { [ -f "$1" ] && [ "$(md5sum <"$1" | cut -d ' ' -f 1)" = "$md5" ]; }
 give_up() {
-  echo "$1" >&2
-  echo "No network here? Fetch $url elsewhere, put it into $dir and run this again," >&2
-  echo "or set CIFAR10_DIR to a folder that has the data already." >&2
+  echo "$1 If there is no network here, fetch" >&2
+  echo "$url elsewhere and put it into $dir, or set CIFAR10_DIR to data you have." >&2
   exit 1
 }
 
@@ -29,34 +28,42 @@ if complete "$unpacked"; then
   exit 0
 fi
 mkdir -p "$dir"
-if ! right; then
-  part=$archive.part
-  echo "Downloading $url (162 MB)"
-  quiet=
-  [ -t 2 ] || quiet=1
+part=$archive.part
+if right "$part"; then mv "$part" "$archive"; fi
+if ! right "$archive"; then
   if command -v curl >/dev/null; then
-    fetch() {
-      curl --fail --location --connect-timeout 20 --retry 3 --continue-at - \
-        ${quiet:+--silent --show-error} --output "$part" "$url"
-    }
+    get=(curl --fail --location --connect-timeout 20 --continue-at - --output "$part")
+    [ -t 2 ] || get+=(--silent --show-error)
+    no_network=6 cannot_resume=33
   elif command -v wget >/dev/null; then
-    fetch() {
-      wget --continue --timeout=20 --tries=3 ${quiet:+--no-verbose} --output-document="$part" "$url"
-    }
+    get=(wget --continue --timeout=20 --tries=1 --output-document="$part")
+    [ -t 2 ] || get+=(--no-verbose)
+    no_network=4 cannot_resume=-
   else
     give_up "Neither curl nor wget is installed, so nothing can be downloaded."
   fi
-  if ! fetch; then
-    give_up "The download did not finish. What came is kept, and the next run goes on from there."
+  echo "Downloading $url (162 MB)"
+  for attempt in 1 2 3 4 5; do
+    status=0
+    "${get[@]}" "$url" || status=$?
+    if [ "$status" = 0 ] || [ "$status" = "$no_network" ]; then break; fi
+    if [ "$status" = "$cannot_resume" ]; then rm -f "$part"; fi
+    [ "$attempt" = 5 ] || sleep "$attempt"
+  done
+  if [ "$status" != 0 ]; then
+    if [ -s "$part" ]; then
+      give_up "The download broke off; what came is kept, and the next run goes on from there."
+    fi
+    give_up "CIFAR-10 could not be downloaded."
+  fi
+  if ! right "$part"; then
+    rm -f "$part"
+    give_up "What came is not the official archive (its MD5 is not $md5); it was deleted."
   fi
   mv "$part" "$archive"
-  if ! right; then
-    rm -f "$archive"
-    give_up "What was downloaded is not the official archive (its MD5 is not $md5); it was deleted."
-  fi
 fi
 echo "Unpacking into $unpacked"
 tar -xzf "$archive" -C "$dir"
-complete "$unpacked" || give_up "The archive did not hold all six batches."
+if ! complete "$unpacked"; then give_up "The archive did not hold all six batches."; fi
 rm -f "$archive"
 echo "CIFAR-10 is in $unpacked"
