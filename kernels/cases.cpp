@@ -6,6 +6,7 @@ namespace krait {
 void add_elementwise_cases(CaseList&);
 void add_fill_cases(CaseList&);
 void add_conv1d_cases(CaseList&);
+void add_patch_embed_cases(CaseList&);
 void add_tokens_cases(CaseList&);
 void add_reduce_cases(CaseList&);
 void add_cross_entropy_cases(CaseList&);
@@ -23,6 +24,7 @@ CaseList all_cases() {
   add_elementwise_cases(list);
   add_fill_cases(list);
   add_conv1d_cases(list);
+  add_patch_embed_cases(list);
   add_tokens_cases(list);
   add_reduce_cases(list);
   add_cross_entropy_cases(list);
