@@ -1,0 +1,331 @@
+// The options of train_cifar: one list, which the command line, the help and the checkpoint share.
+#include "apps/train_cifar/options.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/nearest.h"
+#include "kernels/common/case.h"
+#include "models/vim/config.h"
+
+namespace krait {
+namespace {
+
+using Choices = std::vector<std::string>;
+
+// Every option, told to a visitor: f.group(title), then f.number(name, value, low, high, help),
+// f.choice(name, value, allowed, help), f.text(name, value, help), f.flag(names, value, help).
+template <class F>
+void each_option(TrainOptions& o, F&& f) {
+  const double tiny = 1e-300, huge = 1e300;
+
+  f.group("Model");
+  f.text("model", o.model, "its name; the list is at the end");
+  f.number("input-size", o.input_size, 8, 1024, "pictures are scaled to this side (the model's)");
+  f.number("patch-size", o.patch_size, 1, 1024, "side of a patch (the model's)");
+  f.number("stride", o.stride, 1, 1024, "from patch to patch (the patch size, if that is given)");
+  f.number("depth", o.depth, 1, 1000, "layers (the model's)");
+  f.number("embed-dim", o.embed_dim, 1, 16384, "width (the model's)");
+  f.number("d-state", o.d_state, 1, 64, "states of a channel (the model's)");
+  f.number("d-conv", o.d_conv, 2, 8, "taps of the convolution (the model's)");
+  f.number("expand", o.expand, 1, 16, "inner width / width (the model's)");
+  f.number("dt-rank", o.dt_rank, 0, 16384, "rank of dt; 0: width / 16 rounded up (the model's)");
+  f.choice("mixer-init", o.mixer_init, {"repaired", "published"},
+           "start of the reverse side's dt bias: like the forward side's, or zero");
+  f.number("drop", o.drop, 0, 0.999, "dropout after the position embedding");
+  f.number("drop-path", o.drop_path, 0, 0.999, "stochastic depth, at the last layer");
+  f.flag("model-ema", "--model-ema,!--no-model-ema", o.model_ema,
+         "keep an average of the weights (off)");
+  f.number("model-ema-decay", o.model_ema_decay, 0, 0.9999999, "of that average, per step");
+
+  f.group("Data");
+  f.choice("data-set", o.data_set, {"CIFAR10", "CIFAR100", "SYNTHETIC"},
+           "SYNTHETIC: drawn pictures, no download");
+  f.text("data-path", o.data_path, "folder with the binary files, or the official .tar.gz");
+  f.number("crop-padding", o.crop_padding, 0, 32, "random crop out of a picture padded so much");
+  f.flag("flip", "--flip,!--no-flip", o.flip, "random horizontal flip (on)");
+  f.number("smoothing", o.smoothing, 0, 0.999, "label smoothing");
+  f.number("mixup", o.mixup, 0, 1000, "alpha of mixup; 0: off");
+  f.number("cutmix", o.cutmix, 0, 1000, "alpha of CutMix; 0: off");
+  f.number("mixup-prob", o.mixup_prob, 0, 1, "share of batches that are mixed");
+  f.number("mixup-switch-prob", o.mixup_switch_prob, 0, 1, "share of CutMix where both are on");
+
+  f.group("Optimiser and schedule");
+  f.number("epochs", o.epochs, 1, 1000000, "passes over the training set");
+  f.number("batch-size", o.batch_size, 1, 1000000, "pictures in a step");
+  f.number("lr", o.lr, 0, 1000, "learning rate at batch 512; scaled by batch / 512");
+  f.flag("unscale-lr", "--unscale-lr", o.unscale_lr, "take --lr as it is");
+  f.choice("sched", o.sched, {"cosine", "constant"}, "learning rate after the warm-up");
+  f.choice("schedule-unit", o.schedule_unit, {"step", "epoch"},
+           "when it changes; epoch: as the published recipe runs it");
+  f.number("warmup-epochs", o.warmup_epochs, 0, 1000000, "linear warm-up");
+  f.number("warmup-lr", o.warmup_lr, 0, 1000, "learning rate at its start");
+  f.number("min-lr", o.min_lr, 0, 1000, "learning rate at the end");
+  f.number("weight-decay", o.weight_decay, 0, 1000, "of AdamW");
+  f.number("opt-eps", o.opt_eps, tiny, 1, "of AdamW");
+  f.numbers("opt-betas", o.opt_betas, 2, 0, 0.9999999, "of AdamW");
+  f.number("clip-grad", o.clip_grad, 0, huge, "largest norm of the gradient; 0: no limit");
+
+  f.group("Run");
+  f.text("output_dir", o.output_dir, "folder of log and checkpoints; without it nothing is saved");
+  f.text("resume", o.resume, "checkpoint to go on from, or with --eval to evaluate");
+  f.flag("eval", "--eval", o.eval, "evaluate --resume, and leave");
+  f.number("seed", o.seed, 0, 9e15, "of all random numbers");
+  f.choice("device", o.device, {"auto", "cpu", "cuda"}, "auto: a GPU if there is one");
+  f.choice("precision", o.precision, {"auto", "bf16", "tf32", "fp32"},
+           "auto: bf16 on a GPU, fp32 on a CPU");
+  f.list("kernel", o.kernel, "use this variant of a kernel; may be repeated");
+  f.number("max-minutes", o.max_minutes, 0, 1e9, "save and stop after so long; 0: no limit");
+  f.number("print-every", o.print_every, 1, 1e9, "steps between lines, where there is no terminal");
+}
+
+std::string shown(double v) {
+  char text[32];
+  const bool whole = v == static_cast<double>(static_cast<int64_t>(v));
+  const auto end = whole ? std::to_chars(text, text + sizeof text, static_cast<int64_t>(v))
+                         : std::to_chars(text, text + sizeof text, v);
+  return {text, end.ptr};
+}
+
+// Says in one sentence what is wrong with a number; empty if nothing is.
+std::string number_fault(const std::string& name, const std::string& text, double low, double high,
+                         bool whole) {
+  double v = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+  const bool number = error == std::errc() && end == text.data() + text.size();
+  if (!number) return cat("--", name, " is '", text, "', which is not a number");
+  if (whole && text.find_first_not_of("-0123456789") != std::string::npos)
+    return cat("--", name, " is ", text, ", which is not a whole number");
+  const std::string range = high >= 1e300           ? low > 0 ? "more than 0" : "0 or more"
+                            : low > 0 && low < 1e-9 ? cat("more than 0 and at most ", shown(high))
+                                                    : cat(shown(low), " to ", shown(high));
+  if (!(low <= v && v <= high)) return cat("--", name, " is ", text, "; it must be ", range);
+  return "";
+}
+
+// Adds the options to the command line parser.
+class CommandLine {
+ public:
+  explicit CommandLine(CLI::App& app) : app_(app) {}
+  void group(const char* title) { group_ = title; }
+  template <class T>
+  void number(const char* name, T& value, double low, double high, const char* help) {
+    constexpr bool whole = !std::is_same_v<T, double> && !std::is_same_v<T, std::optional<double>>;
+    add(name, app_.add_option(cat("--", name), value, help), whole ? "INT" : "NUMBER")
+        ->check([=](const std::string& s) { return number_fault(name, s, low, high, whole); });
+    if constexpr (std::is_same_v<T, std::optional<double>>)  // the parser shows no default of these
+      if (value) options_.back().second->default_str(shown(*value));
+  }
+  void numbers(const char* name, std::vector<double>& value, int count, double low, double high,
+               const char* help) {
+    add(name, app_.add_option(cat("--", name), value, help), "NUMBER")
+        ->expected(count)
+        ->check([=](const std::string& s) { return number_fault(name, s, low, high, false); });
+  }
+  void choice(const char* name, std::string& value, const Choices& allowed, const char* help) {
+    std::string list;
+    for (const auto& a : allowed) list += (list.empty() ? "" : "|") + a;
+    add(name, app_.add_option(cat("--", name), value, help), list.c_str())
+        ->check([=](const std::string& s) {
+          for (const auto& a : allowed)
+            if (s == a) return std::string();
+          std::string names;
+          for (size_t i = 0; i < allowed.size(); ++i)
+            names += (i == 0 ? "" : i + 1 < allowed.size() ? ", " : " or ") + allowed[i];
+          return cat("--", name, " is '", s, "'; it must be ", names);
+        });
+  }
+  void text(const char* name, std::string& value, const char* help) {
+    const std::string names =
+        std::string(name) == "output_dir" ? "--output_dir,--output-dir" : cat("--", name);
+    add(name, app_.add_option(names, value, help), "TEXT");
+  }
+  void list(const char* name, std::vector<std::string>& value, const char* help) {
+    add(name, app_.add_option(cat("--", name), value, help), "NAME=VARIANT")
+        ->expected(1)
+        ->take_all()
+        ->default_str("");
+  }
+  void flag(const char* name, const char* names, bool& value, const char* help) {
+    CLI::Option* o = app_.add_flag(names, value, help)->group(group_);
+    options_.emplace_back(name, o);
+  }
+  std::vector<std::string> long_names() const {
+    std::vector<std::string> names = {"--help", "--version"};
+    for (const auto& [name, o] : options_)
+      for (const auto& n : o->get_lnames()) names.push_back("--" + n);
+    return names;
+  }
+
+ private:
+  CLI::Option* add(const char* name, CLI::Option* o, const char* type) {
+    options_.emplace_back(name, o);
+    return o->group(group_)->type_name(type)->take_last();
+  }
+  CLI::App& app_;
+  std::string group_;
+  std::vector<std::pair<std::string, CLI::Option*>> options_;
+};
+
+// Collects the options' values.
+struct AsJson {
+  nlohmann::ordered_json& json;
+  void group(const char*) {}
+  template <class T>
+  void number(const char* name, const T& value, double, double, const char*) {
+    put(name, value);
+  }
+  void numbers(const char* name, const std::vector<double>& v, int, double, double, const char*) {
+    put(name, v);
+  }
+  void choice(const char* name, const std::string& v, const Choices&, const char*) { put(name, v); }
+  void text(const char* name, const std::string& v, const char*) { put(name, v); }
+  void list(const char* name, const std::vector<std::string>& v, const char*) { put(name, v); }
+  void flag(const char* name, const char*, bool v, const char*) { put(name, v); }
+
+ private:
+  template <class T>
+  void put(const char* name, const T& v) {
+    json[name] = v;
+  }
+  template <class T>
+  void put(const char* name, const std::optional<T>& v) {
+    json[name] = nullptr;
+    if (v) json[name] = *v;
+  }
+};
+
+nlohmann::ordered_json as_json(const TrainOptions& options) {
+  TrainOptions copy = options;  // the list binds to what may be changed
+  nlohmann::ordered_json j;
+  each_option(copy, AsJson{j});
+  return j;
+}
+
+std::string footer() {
+  std::string s =
+      "\nDefaults are the short recipe of models/vim/README.md. They differ from the published\n"
+      "trainer's (in brackets) in: --epochs (300) --batch-size (64) --lr (5e-4) --warmup-epochs "
+      "(5)\n"
+      "--clip-grad (none) --drop-path (0.1) --mixup (0.8) --cutmix (1.0) --model-ema (on)\n"
+      "--schedule-unit (epoch) --device (cuda) --data-set (IMNET) --input-size (224)\n"
+      "--model (deit_base_patch16_224).\n"
+      "\nModels:\n";
+  for (const NamedVim& m : vim_names()) s += "  " + m.name + "\n      " + m.note + "\n";
+  return s;
+}
+
+// "NAME=VARIANT" taken apart, both known.
+std::vector<std::pair<std::string, std::string>> forced_kernels(const TrainOptions& o) {
+  std::vector<std::pair<std::string, std::string>> forced;
+  if (o.kernel.empty()) return forced;
+  std::map<std::string, Choices> known;  // kernel -> variants
+  for (const auto& c : all_cases()) {
+    Choices& variants = known[c->kernel()];
+    if (variants.empty())
+      for (int v = 0; v < c->variant_count(); ++v) variants.push_back(c->variant_name(v));
+  }
+  Choices names;
+  for (const auto& [name, variants] : known) names.push_back(name);
+  for (const std::string& text : o.kernel) {
+    const size_t at = text.find('=');
+    KRAIT_INPUT(at != std::string::npos, "--kernel is '", text, "'; it must be NAME=VARIANT");
+    const std::string name = text.substr(0, at), variant = text.substr(at + 1);
+    const auto found = known.find(name);
+    KRAIT_INPUT(found != known.end(), "--kernel: there is no kernel '", name,
+                "'. The nearest names: ", nearest(name, names));
+    const Choices& variants = found->second;
+    KRAIT_INPUT(std::find(variants.begin(), variants.end(), variant) != variants.end(),
+                "--kernel: ", name, " has no variant '", variant,
+                "'. It has: ", nearest(variant, variants, variants.size()));
+    forced.emplace_back(name, variant);
+  }
+  return forced;
+}
+
+// What no single option can see.
+void check_together(const TrainOptions& o) {
+  KRAIT_INPUT((o.mixup <= 0 && o.cutmix <= 0) || o.batch_size % 2 == 0, "--batch-size is ",
+              o.batch_size,
+              "; it must be even with --mixup or --cutmix, which mix a batch with itself reversed");
+  KRAIT_INPUT(o.opt_betas.size() == 2, "--opt-betas needs two numbers");
+  KRAIT_INPUT(o.warmup_epochs <= static_cast<double>(o.epochs), "--warmup-epochs is ",
+              shown(o.warmup_epochs), "; it must be at most --epochs, ", o.epochs);
+  KRAIT_INPUT(!o.eval || !o.resume.empty(), "--eval needs --resume CHECKPOINT");
+  if (o.device == "cuda") find_device(Backend::cuda);  // says so if there is none
+  const bool gpu = o.device == "cuda" || (o.device == "auto" && available(Backend::cuda));
+  KRAIT_INPUT(o.precision != "tf32" || gpu,
+              "--precision tf32 needs a GPU; on a CPU it is fp32 or bf16");
+  vim_config(o.model);  // says so if there is no such model
+}
+
+}  // namespace
+
+std::optional<TrainOptions> parse_options(int argc, const char* const* argv, std::ostream& out) {
+  TrainOptions o;
+  CLI::App app("Trains and evaluates a Vision Mamba on CIFAR-10 or CIFAR-100.", "train_cifar");
+  app.set_help_flag("-h,--help", "this text");
+  app.set_version_flag("--version", "krait " KRAIT_VERSION, "the version");
+  app.option_defaults()->always_capture_default();
+  app.get_formatter()->column_width(38);
+  app.footer(footer());
+  app.allow_extras();  // to name the nearest options
+  CommandLine line(app);
+  each_option(o, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::string help = app.help();
+    const std::string mark = "{false}";  // behind flags that can be negated: says nothing
+    for (size_t at; (at = help.find(mark)) != std::string::npos;)
+      help.replace(at, mark.size(), mark.size(), ' ');
+    out << help;
+    return {};
+  } catch (const CLI::CallForVersion&) {
+    out << "krait " KRAIT_VERSION "\n";
+    return {};
+  } catch (const CLI::ValidationError& e) {  // "--lr: " and the validator's whole sentence
+    const std::string text = e.what();
+    const size_t at = text.find(": ");
+    throw InputError(at == std::string::npos ? text : text.substr(at + 2));
+  } catch (const CLI::ArgumentMismatch& e) {
+    const std::string text = e.what();
+    throw InputError(text.substr(0, text.find(':')) + " needs a value");
+  } catch (const CLI::ParseError& e) {
+    throw InputError(e.what());
+  }
+  for (const std::string& extra : app.remaining()) {
+    const std::string name = extra.substr(0, extra.find('='));
+    KRAIT_INPUT(!name.starts_with("-"), "there is no option ", name,
+                ". The nearest names: ", nearest(name, line.long_names()));
+    throw InputError(cat("'", extra, "' belongs to no option"));
+  }
+  o.model_given = app.get_option("--model")->count() > 0;
+  o.kernels = forced_kernels(o);
+  check_together(o);
+  return o;
+}
+
+std::string to_json(const TrainOptions& options) {
+  return as_json(options).dump();
+}
+
+std::string changed_options(const TrainOptions& now, const std::string& saved_json) {
+  const auto saved = nlohmann::json::parse(saved_json, nullptr, false);
+  if (!saved.is_object()) return "";
+  static const std::set<std::string> where = {"output_dir", "resume",      "eval",
+                                              "data-path",  "max-minutes", "print-every"};
+  const auto current = as_json(now);
+  std::string s;
+  for (const auto& [name, value] : current.items()) {
+    if (where.count(name) || !saved.contains(name)) continue;
+    const std::string before = saved[name].dump(), after = value.dump();
+    if (before != after) s += (s.empty() ? "" : ", ") + cat(name, " ", before, " -> ", after);
+  }
+  return s;
+}
+
+}  // namespace krait
