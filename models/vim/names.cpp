@@ -1,9 +1,9 @@
 // The registered models, and VimConfig as JSON.
-#include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "engine/context.h"
+#include "engine/nearest.h"
 #include "models/vim/config.h"
 
 namespace krait {
@@ -83,22 +83,6 @@ const std::vector<Entry>& entries() {
   return list;
 }
 
-// Single-character edits from one text to the other (Levenshtein).
-size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t corner = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = corner + (a[i - 1] != b[j - 1]);
-      corner = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 // One line per field: the published argument name and the member it sets.
 template <class C, class F>
 void fields(C& c, F&& f) {
@@ -150,11 +134,10 @@ VimConfig vim_config(const std::string& name) {
       e.set(c);
       return c;
     }
-  std::vector<std::pair<size_t, std::string>> near;
-  for (const Entry& e : entries()) near.emplace_back(distance(name, e.name), e.name);
-  std::stable_sort(near.begin(), near.end(), [](auto& a, auto& b) { return a.first < b.first; });
-  throw InputError(cat("there is no model '", name, "'. The nearest names: ", near[0].second, ", ",
-                       near[1].second, ", ", near[2].second));
+  std::vector<std::string> names;
+  for (const Entry& e : entries()) names.emplace_back(e.name);
+  throw InputError(
+      cat("there is no model '", name, "'. The nearest names: ", nearest(name, names)));
 }
 
 void check(const VimConfig& c) {

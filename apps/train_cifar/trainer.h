@@ -1,0 +1,69 @@
+// A training run: data, model, optimiser state and the loop over epochs. One step is
+// Trainer::forward_backward and Trainer::update; everything around them is bookkeeping.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "apps/train_cifar/options.h"
+#include "engine/checkpoint.h"
+#include "engine/data/dataset.h"
+#include "engine/optimizer.h"
+#include "engine/schedule.h"
+#include "engine/step_channel.h"
+#include "engine/step_graph.h"
+#include "models/vim/vim.h"
+
+namespace krait {
+
+struct Evaluation {
+  double loss = 0, acc1 = 0, acc5 = 0;  // accuracies in percent
+};
+
+class Trainer {
+ public:
+  explicit Trainer(const TrainOptions& options);  // throws InputError before anything is written
+  void train();                                   // until done, out of time, or interrupted
+  Evaluation evaluate();                          // on the test set
+  void print_summary() const;
+  bool interrupted() const { return interrupted_; }
+  double best_acc1() const { return now_.best_acc1; }
+
+ private:
+  Tensor forward_backward(Context& ctx);  // -> loss (1)
+  void update(Context& ctx, const Tensor& loss);
+  StepState state_of(uint64_t step) const;
+  void train_epoch();
+  void finish_epoch();
+  void check(const StepChannel::Arrived& arrived);
+  [[noreturn]] void explain_not_finite(const StepState& at);
+  void reserve_memory();
+  void load(const std::string& path);
+  void save(const std::string& name);
+  bool out_of_time() const;
+  double elapsed() const;
+
+  TrainOptions options_;
+  Dataset train_set_, test_set_;
+  Checkpoint resumed_;  // empty path: none
+  VimConfig config_;
+  Context ctx_;
+  DType type_;  // of activations
+  ParamStore params_;
+  RopeTable rope_;
+  DeviceDataset train_data_, test_data_;
+  AugmentOptions augment_, plain_;
+  MixOptions mix_;
+  Schedule schedule_;
+  AdamWOptions adam_;
+  StepChannel channel_;
+  StepGraph graph_;
+  Tensor train_totals_, test_totals_;  // one Totals each, in device memory
+  int64_t steps_per_epoch_;
+  TrainState now_;
+  bool interrupted_ = false;
+  std::chrono::steady_clock::time_point started_;
+  double seconds_before_ = 0;
+};
+
+}  // namespace krait
