@@ -38,8 +38,9 @@ number_before() { sed -n "s/^\[doctest\] test cases:.*[^0-9]\([0-9][0-9]*\) $1.*
 passed=$(number_before passed)
 failed=$(number_before failed)
 skipped=$(number_before skipped)
-gpu_skipped=$(sed -n 's/.*[^0-9]\([0-9][0-9]*\) GPU checks\{0,1\} skipped.*/\1/p' "$log" |
-  awk '{ n += $1 } END { print n + 0 }')
+# "7 GPU checks skipped: no GPU here", or without a number: one.
+gpu_skipped=$(sed -n '/skipped: no GPU here/ { s/.*[^0-9]\([0-9][0-9]*\) GPU check.*/\1/; s/.*MESSAGE.*/1/; p; }' \
+  "$log" | awk '{ n += $1 } END { print n + 0 }')
 : "${passed:=0}" "${failed:=0}" "${skipped:=0}"
 if [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi  # it crashed, or a sanitizer spoke
 echo "$passed passed, $failed failed, $((skipped + gpu_skipped)) skipped"
