@@ -10,13 +10,15 @@ int main(int argc, char** argv) try {
   using namespace krait;
   CLI::App app("Lists and verifies the kernels' variants.", "kernel_lab");
   app.require_subcommand(1);
-  std::string kernel, variant, size;
+  std::string kernel, variant, size, device;
   bool all = false;
   auto add = [&](const char* name, const char* help) {
     CLI::App* sub = app.add_subcommand(name, help);
     sub->add_option("-k,--kernel", kernel, "only kernels whose name contains this");
     sub->add_option("-v,--variant", variant, "only variants whose name contains this");
     sub->add_option("-s,--size", size, "only cases whose size contains this");
+    sub->add_option("--device", device, "only variants for cpu or cuda")
+        ->check(CLI::IsMember({"cpu", "cuda"}));
     sub->add_flag("--all", all, "the large cases too");
     return sub;
   };
@@ -36,11 +38,13 @@ int main(int argc, char** argv) try {
     if (!c->info().small && !all) continue;
     for (int v = 0; v < c->variant_count(); ++v) {
       if (!std::strstr(c->variant_name(v), variant.c_str())) continue;
+      const bool gpu = c->variant_backend(v) == Backend::cuda;
+      if (!device.empty() && gpu != (device == "cuda")) continue;
       if (!c->supports(v)) continue;
       const bool here = available(c->variant_backend(v));
       std::printf("%-22s %-44s %-18s ", c->kernel(), c->size().c_str(), c->variant_name(v));
       if (list->parsed()) {
-        std::printf("%s", c->variant_backend(v) == Backend::cuda ? "cuda" : "cpu");
+        std::printf("%s", gpu ? "cuda" : "cpu");
         ++passed;
       } else if (!here) {
         std::printf("skip  no GPU here");

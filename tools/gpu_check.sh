@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# What a machine without a GPU cannot check: every CUDA row against its reference, the golden bundles
+# on the GPU in float32 and bf16, the tests that need a GPU, and compute-sanitizer on the small cases.
+#   tools/gpu_check.sh [BUILD_FOLDER]      (default build/gpu-check; reuses what is built)
+# SANITIZE=0 leaves compute-sanitizer out.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build/gpu-check}
+failed=0
+step() {  # step NAME COMMAND...: runs it, says how it ended and how long it took
+  local name=$1 start=$SECONDS
+  shift
+  if "$@" >"$build/$name.log" 2>&1; then
+    echo "ok    $name ($((SECONDS - start)) s): $(tail -n 1 "$build/$name.log")"
+  else
+    echo "FAIL  $name ($((SECONDS - start)) s)"
+    grep -E 'FAIL|ERROR|error|failed|Error' "$build/$name.log" | head -n 40
+    tail -n 5 "$build/$name.log"
+    failed=$((failed + 1))
+  fi
+}
+
+mkdir -p "$build"
+step configure cmake -S . -B "$build" -G Ninja -DKRAIT_CUDA=ON
+step build cmake --build "$build"
+step verify "$build/bin/kernel_lab" verify --all
+step parity_fp32 "$build/bin/parity" tests/golden --device cuda
+step parity_bf16 "$build/bin/parity" tests/golden --device cuda --precision bf16
+step tests "$build/bin/tests"
+if [ "${SANITIZE:-1}" = 1 ] && command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck; do
+    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+      "$build/bin/kernel_lab" verify --device cuda
+  done
+fi
+[ "$failed" = 0 ] && echo "all GPU checks passed" || echo "$failed GPU checks failed"
+exit "$failed"
