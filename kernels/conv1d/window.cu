@@ -3,6 +3,7 @@
 // need, so x is read once. All loads of a window are independent of each other.
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/common/cuda.h"
 #include "kernels/common/device/dispatch.cuh"
@@ -13,33 +14,52 @@ namespace {
 
 // Tokens of a thread: it reads a window of run + 2 (K-1), mostly from cache; backward also computes
 // K - 1 tokens twice.
-constexpr int fwd_run = 16, bwd_run = 8;
-constexpr int lanes = 64;  // threads of a block side by side, on neighbouring channels
-constexpr int block_runs =
-    4;  // runs of a block; of one image mostly, so that windows overlap in L1
-constexpr int max_slices = 176;  // blocks the runs are shared out to in backward
+constexpr int fwd_run = 8, bwd_run = 8;
+constexpr int lanes = 64;       // threads of a block side by side, on neighbouring channels
+constexpr int block_runs = 4;   // runs of a block, mostly of one image: their windows overlap in L1
+constexpr int max_slices = 88;  // blocks the runs are shared out to in backward
 
-// V neighbouring channels, loaded and stored at once.
+// V neighbouring channels as they lie in memory, loaded and stored at once. They stay so in
+// registers until they are used: half the registers in bf16.
 template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
-  T v[V];
-};
+using Word = std::conditional_t<sizeof(T) * V == 4, uint32_t, uint16_t>;
 template <class T, int V>
-__device__ void load(float (&to)[V], const T* from) {
-  const auto p = *reinterpret_cast<const Pack<T, V>*>(from);
-#pragma unroll
-  for (int c = 0; c < V; ++c) to[c] = float(p.v[c]);
+__device__ float value(Word<T, V> w, int c) {
+  if constexpr (sizeof(T) == 4) return __uint_as_float(w);
+  if constexpr (V == 1) return __uint_as_float(uint32_t{w} << 16);
+  return __uint_as_float(c == 0 ? w << 16 : w & 0xFFFF0000u);
 }
 template <class T, int V>
-__device__ void store(T* to, const float (&from)[V]) {
-  Pack<T, V> p;
-#pragma unroll
-  for (int c = 0; c < V; ++c) p.v[c] = T(from[c]);
-  *reinterpret_cast<Pack<T, V>*>(to) = p;
+__device__ Word<T, V> word(const float (&v)[V]) {
+  if constexpr (sizeof(T) == 4) {
+    return __float_as_uint(v[0]);
+  } else if constexpr (V == 1) {
+    return bf16(v[0]).bits;
+  } else {
+    return bf16(v[0]).bits | uint32_t{bf16(v[1]).bits} << 16;
+  }
 }
 
+// words[i] = row first + i of `from`, zero outside 0 .. L - 1. No branch, so that all the loads are
+// on their way at once.
+template <class T, int V, int N>
+__device__ void load_rows(Word<T, V> (&words)[N], const T* from, int row, int first, int L) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const int t = first + i;
+    const bool inside = 0 <= t && t < L;
+    const Word<T, V> w = *reinterpret_cast<const Word<T, V>*>(from + int64_t{inside ? t : 0} * row);
+    words[i] = inside ? w : Word<T, V>(0);
+  }
+}
+
+// 1 / (1 + e^-q), good to a few units in the last place; the exponential and the reciprocal are one
+// instruction each (the intrinsics add some for denormal numbers, which do not matter here).
 __device__ float sigmoid(float q) {
-  return __fdividef(1.0f, 1.0f + __expf(-q));
+  float e, r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(q * -1.44269504f));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1.0f + e));
+  return r;
 }
 
 // The sides put in order: [0] looks back, [1] looks ahead; one that is not there has on = false.
@@ -79,62 +99,48 @@ struct Taps {
     }
   }
   // first: where in the window the tap 0 of this token lies
-  template <int W>
-  __device__ float q(const float (&window)[W][V], int first, int c) const {
+  template <class T, int W>
+  __device__ float q(const Word<T, V> (&window)[W], int first, int c) const {
     float v = b[c];
 #pragma unroll
-    for (int j = 0; j < K; ++j) v += w[j][c] * window[first + j][c];
+    for (int j = 0; j < K; ++j) v += w[j][c] * value<T, V>(window[first + j], c);
     return v;
   }
 };
 
-// window[i] = x[t0 - (K-1) + i], zero outside the image. x: token 0 of the image, at channel e.
-template <class T, int V, int W>
-__device__ void load_window(float (&window)[W][V], const T* x, int64_t x_row, int64_t first,
-                            int64_t L) {
-#pragma unroll
-  for (int i = 0; i < W; ++i) {
-    const int64_t t = first + i;
-    if (0 <= t && t < L) {
-      load<T, V>(window[i], x + t * x_row);
-    } else {
-#pragma unroll
-      for (int c = 0; c < V; ++c) window[i][c] = 0;
-    }
-  }
-}
-
+// window[i] = x[t0 - (K-1) + i]
 template <class T, int V, int K, bool ahead, int W>
-__device__ void fwd_side(const Conv1dFwd& p, const Conv1dFwd::Side& s, const float (&window)[W][V],
-                         int64_t b, int64_t t0, int64_t e) {
+__device__ void fwd_side(const Conv1dFwd& p, const Conv1dFwd::Side& s,
+                         const Word<T, V> (&window)[W], int64_t b, int t0, int64_t e) {
   Taps<K, V, ahead> taps;
   taps.load(s, e);
-  T* y = static_cast<T*>(s.y) + (b * p.L + t0) * p.E + e;
+  const int L = static_cast<int>(p.L);
+  T* y = static_cast<T*>(s.y) + (b * L + t0) * p.E + e;
 #pragma unroll
   for (int i = 0; i < fwd_run; ++i) {
-    if (t0 + i >= p.L) break;
     float out[V];
 #pragma unroll
     for (int c = 0; c < V; ++c) {
-      const float q = taps.q(window, i + (ahead ? K - 1 : 0), c);
-      out[c] = p.silu ? q * sigmoid(q) : q;
+      const float q = taps.template q<T>(window, i + (ahead ? K - 1 : 0), c);
+      out[c] = q * (p.silu ? sigmoid(q) : 1.0f);
     }
-    store<T, V>(y + i * p.E, out);
+    if (t0 + i < L) *reinterpret_cast<Word<T, V>*>(y + i * p.E) = word<T, V>(out);
   }
 }
 
 // Thread (x, y) of block (bx, by): channels (bx * lanes + x) * V on, run by * block_runs + y.
 template <class T, int V, int K>
-__global__ void __launch_bounds__(lanes* block_runs)
+__global__ void __launch_bounds__(lanes* block_runs, K <= 4 ? 4 : 2)
     fwd(Conv1dFwd p, Ordered<Conv1dFwd::Side> o, int64_t runs) {
   const int64_t e = (int64_t{blockIdx.x} * lanes + threadIdx.x) * V;
   const int64_t run = int64_t{blockIdx.y} + int64_t{blockIdx.z} * gridDim.y;
   const int64_t at = run * block_runs + threadIdx.y;
   if (e >= p.E || at >= p.B * runs) return;
-  const int64_t b = at / runs, t0 = at % runs * fwd_run;
-  float window[fwd_run + 2 * (K - 1)][V];
-  load_window<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e, p.x_row,
-                    t0 - (K - 1), p.L);
+  const int64_t b = at / runs;
+  const int t0 = static_cast<int>(at - b * runs) * fwd_run;
+  Word<T, V> window[fwd_run + 2 * (K - 1)];
+  load_rows<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e,
+                  static_cast<int>(p.x_row), t0 - (K - 1), static_cast<int>(p.L));
   if (o.on[0]) fwd_side<T, V, K, false>(p, o.side[0], window, b, t0, e);
   if (o.on[1]) fwd_side<T, V, K, true>(p, o.side[1], window, b, t0, e);
 }
@@ -148,37 +154,33 @@ struct Sums {
 // Adds one side's part of dx of the run, and its part of the sums. A dq is needed by K tokens' dx,
 // so those of K - 1 tokens of the next (looking ahead: previous) run are computed here again.
 template <class T, int V, int K, bool ahead, int W>
-__device__ void bwd_side(const Conv1dBwd& p, const Conv1dBwd::Side& s, const float (&window)[W][V],
-                         float (&dx)[bwd_run][V], Sums<K, V>& sums, int64_t b, int64_t t0,
-                         int64_t e) {
+__device__ void bwd_side(const Conv1dBwd& p, const Conv1dBwd::Side& s,
+                         const Word<T, V> (&window)[W], float (&dx)[bwd_run][V], Sums<K, V>& sums,
+                         int64_t b, int t0, int64_t e) {
   Taps<K, V, ahead> taps;
   taps.load(s, e);
-  const T* dy = static_cast<const T*>(s.dy) + b * p.L * p.E + e;
+  // dys[i] is of token t0 + i looking back, of t0 - (K-1) + i looking ahead; its tap 0 is at
+  // window[i] either way. It is zero outside the image, and so then is dq.
+  Word<T, V> dys[bwd_run + K - 1];
+  load_rows<T, V>(dys, static_cast<const T*>(s.dy) + b * p.L * p.E + e, static_cast<int>(p.E),
+                  t0 - (ahead ? K - 1 : 0), static_cast<int>(p.L));
 #pragma unroll
-  for (int i = 0; i < bwd_run + K - 1; ++i) {
-    // Token t0 + i looking back, t0 - (K-1) + i looking ahead; its tap 0 is at window[i] either
-    // way.
-    const int64_t t = t0 + i - (ahead ? K - 1 : 0);
-    if (t < 0 || t >= p.L) continue;
-    float dq[V];
-    load<T, V>(dq, dy + t * p.E);
+  for (int i = 0; i < bwd_run + K - 1; ++i)
 #pragma unroll
     for (int c = 0; c < V; ++c) {
-      if (p.silu) {
-        const float q = taps.q(window, i, c), g = sigmoid(q);
-        dq[c] *= g * (1.0f + q * (1.0f - g));
-      }
+      const float q = taps.template q<T>(window, i, c), g = sigmoid(q);
+      const float slope = p.silu ? g * (1.0f + q * (1.0f - g)) : 1.0f;
+      const float dq = value<T, V>(dys[i], c) * slope;
 #pragma unroll
       for (int j = 0; j < K; ++j) {
         const int to = i + j - (K - 1);  // which token of the run window[i + j] is
-        if (0 <= to && to < bwd_run) dx[to][c] += taps.w[j][c] * dq[c];
+        if (0 <= to && to < bwd_run) dx[to][c] += taps.w[j][c] * dq;
       }
       if (ahead ? i < K - 1 : i >= bwd_run) continue;  // that run's thread adds it to the sums
 #pragma unroll
-      for (int j = 0; j < K; ++j) sums.w[j][c] += dq[c] * window[i + j][c];
-      sums.b[c] += dq[c];
+      for (int j = 0; j < K; ++j) sums.w[j][c] += dq * value<T, V>(window[i + j], c);
+      sums.b[c] += dq;
     }
-  }
 }
 
 // Adds up the block's sums, runs in order, and writes them: part (2, K + 1, E) of this slice.
@@ -206,32 +208,32 @@ __device__ void write_sums(const Sums<K, V>& sums, float* part, int64_t E, int64
 
 // Block (bx, slice) owns lanes * V channels and every (number of slices)-th group of runs.
 template <class T, int V, int K>
-__global__ void __launch_bounds__(lanes* block_runs)
+__global__ void __launch_bounds__(lanes* block_runs, K <= 4 ? 2 : 1)
     bwd(Conv1dBwd p, Ordered<Conv1dBwd::Side> o, int64_t runs, float* part) {
   const int64_t e = (int64_t{blockIdx.x} * lanes + threadIdx.x) * V;
   Sums<K, V> sums[2];
   if (e < p.E)
     for (int64_t at = int64_t{blockIdx.y} * block_runs + threadIdx.y; at < p.B * runs;
          at += int64_t{gridDim.y} * block_runs) {
-      const int64_t b = at / runs, t0 = at % runs * bwd_run;
-      float window[bwd_run + 2 * (K - 1)][V], dx[bwd_run][V] = {};
-      load_window<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e, p.x_row,
-                        t0 - (K - 1), p.L);
+      const int64_t b = at / runs;
+      const int t0 = static_cast<int>(at - b * runs) * bwd_run, L = static_cast<int>(p.L);
+      Word<T, V> window[bwd_run + 2 * (K - 1)], before[bwd_run] = {};
+      float dx[bwd_run][V];
+      load_rows<T, V>(window, static_cast<const T*>(p.x) + b * L * p.x_row + e,
+                      static_cast<int>(p.x_row), t0 - (K - 1), L);
+      T* to = static_cast<T*>(p.dx) + b * L * p.dx_row + e;
+      if (p.accumulate_dx && p.dx) load_rows<T, V>(before, to, static_cast<int>(p.dx_row), t0, L);
+#pragma unroll
+      for (int i = 0; i < bwd_run; ++i)
+#pragma unroll
+        for (int c = 0; c < V; ++c) dx[i][c] = value<T, V>(before[i], c);
       if (o.on[0]) bwd_side<T, V, K, false>(p, o.side[0], window, dx, sums[0], b, t0, e);
       if (o.on[1]) bwd_side<T, V, K, true>(p, o.side[1], window, dx, sums[1], b, t0, e);
       if (!p.dx) continue;
-      T* to = static_cast<T*>(p.dx) + (b * p.L + t0) * p.dx_row + e;
 #pragma unroll
-      for (int i = 0; i < bwd_run; ++i) {
-        if (t0 + i >= p.L) break;
-        if (p.accumulate_dx) {
-          float before[V];
-          load<T, V>(before, to + i * p.dx_row);
-#pragma unroll
-          for (int c = 0; c < V; ++c) dx[i][c] += before[c];
-        }
-        store<T, V>(to + i * p.dx_row, dx[i]);
-      }
+      for (int i = 0; i < bwd_run; ++i)
+        if (t0 + i < L)
+          *reinterpret_cast<Word<T, V>*>(to + (t0 + i) * p.dx_row) = word<T, V>(dx[i]);
     }
   part += int64_t{blockIdx.y} * 2 * (K + 1) * p.E;
   write_sums<K, V, false>(sums[0], part, p.E, e);
@@ -306,6 +308,12 @@ int slices_of(const Conv1dBwd& p) {
   return static_cast<int>(std::clamp<int64_t>(groups, 1, max_slices));
 }
 
+constexpr int64_t limit = int64_t{1} << 30;  // tokens of an image and rows are counted in 32 bits
+template <class P>
+bool fits(const P& p) {
+  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8 && p.L < limit && p.E < limit;
+}
+
 // Two sides of one direction are two launches.
 template <class P>
 P only(const P& p, int n) {
@@ -318,7 +326,7 @@ P only(const P& p, int n) {
 }  // namespace
 
 bool conv1d_fwd_window_supports(const Conv1dFwd& p, const Device&) {
-  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8;
+  return fits(p) && p.x_row < limit;
 }
 void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
   if (same_direction(p)) {
@@ -340,7 +348,7 @@ void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
 }
 
 bool conv1d_bwd_window_supports(const Conv1dBwd& p, const Device&) {
-  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8;
+  return fits(p) && p.x_row < limit && p.dx_row < limit;
 }
 size_t conv1d_bwd_window_scratch(const Conv1dBwd& p) {
   return size_t(slices_of(p)) * 2 * (p.K + 1) * p.E * sizeof(float);
