@@ -34,13 +34,13 @@ void matmul(Context& ctx, Matrix a, bool ta, Matrix b, bool tb, Matrix c, bool a
 
 }  // namespace
 
-Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b) {
+Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, bool wide) {
   const int64_t N = w.shape(0), K = x.shape(-1);
   KRAIT_CHECK(w.shape() == Shape({N, K}), "linear: w is ", w.shape(), ", x is ", x.shape());
   KRAIT_CHECK(w.dtype() == x.dtype(), "linear: w is ", name_of(w.dtype()), ", x is ",
               name_of(x.dtype()));
   KRAIT_CHECK(!b || b.shape() == Shape({N}), "linear: b is ", b.shape(), ", w is ", w.shape());
-  Tensor y = ctx.empty(x.shape().with_last(N), x.dtype());
+  Tensor y = ctx.empty(x.shape().with_last(N), wide ? accum(x.dtype()) : x.dtype());
   matmul(ctx, {x}, false, {w}, true, {y}, false);
   if (b)
     ctx.launch(AddBias{.dtype = y.dtype(),
@@ -50,15 +50,19 @@ Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b) {
                        .b = b.data(),
                        .y = y.data()});
   ctx.record_op("linear", {&x, &w, &b}, {&y}, [x, w, b](Context& ctx, Tape::Step& step) {
-    const Tensor& dy = step.dy();
+    Tensor dy = step.dy();
+    if (dy.dtype() != x.dtype()) {  // a wide result: its gradient is rounded for the products
+      dy = ctx.empty(dy.shape(), x.dtype());
+      copy(ctx, step.dy(), dy);
+    }
     if (auto dx = step.into(x)) matmul(ctx, {dy}, false, {w}, false, {dx.grad}, dx.accumulate);
     if (auto dw = step.into(w)) matmul(ctx, {dy}, true, {x}, false, {dw.grad}, dw.accumulate);
     if (auto db = step.into_accumulated(b))
-      ctx.launch(ColumnSum{.dtype = dy.dtype(),
+      ctx.launch(ColumnSum{.dtype = step.dy().dtype(),
                            .rows = dy.rows(),
                            .D = dy.shape(-1),
-                           .row = dy.row_stride(),
-                           .x = dy.data(),
+                           .row = step.dy().row_stride(),
+                           .x = step.dy().data(),
                            .sum = db.data()});
   });
   return y;

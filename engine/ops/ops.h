@@ -1,7 +1,8 @@
-// The ops models are written with. Each checks shapes, launches kernels and tells the tape how to go
-// back. Letters: B images, L tokens, D model width, E inner width, N states, R rank of dt, K taps,
-// C classes. T is the type of activations (f32, bf16, f64); "accum" is f32 (f64 for f64): residual
-// stream, statistics, small parameters. Errors: krait::Error with the op's name and the shapes.
+// The ops models are written with. Each checks shapes, launches kernels and tells the tape how to
+// go back. Letters: B images, L tokens, D model width, E inner width, N states, R rank of dt, K
+// taps, C classes. T is the type of activations (f32, bf16, f64); "accum" is f32 (f64 for f64):
+// residual stream, statistics, small parameters. Errors: krait::Error with the op's name and the
+// shapes.
 #pragma once
 
 #include <array>
@@ -21,8 +22,9 @@ Tensor add(Context&, const Tensor& a, const Tensor& b);
 Tensor scale_columns(Context&, const Tensor& x, const Tensor& s);
 
 // ---- matrix products (linear.cpp)
-// y = x w^T + b. (.., K), (N, K), (N) accum or empty -> (.., N). x may be columns of something wider.
-Tensor linear(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {});
+// y = x w^T + b. (.., K), (N, K), (N) accum or empty -> (.., N) of type T, or accum when `wide`. x
+// may be columns of something wider.
+Tensor linear(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {}, bool wide = false);
 // The columns of x as views; nothing is copied. From here on use the parts, not x.
 std::vector<Tensor> split(Context&, const Tensor& x, std::initializer_list<int64_t> widths);
 
@@ -33,7 +35,8 @@ struct Normed {
   Tensor residual;  // (.., D) accum: x + residual
 };
 // residual' = x + residual (either may be empty, not both), y = norm(residual') w (+ b) in type
-// `out` (RMSNorm: Zhang & Sennrich 2019; LayerNorm: Ba et al. 2016). w, b (D) accum; b may be empty.
+// `out` (RMSNorm: Zhang & Sennrich 2019; LayerNorm: Ba et al. 2016). w, b (D) accum; b may be
+// empty.
 Normed add_norm(Context&, Norm, const Tensor& x, const Tensor& residual, const Tensor& w,
                 const Tensor& b, double eps, DType out);
 
@@ -44,8 +47,8 @@ Tensor rope(Context&, const Tensor& x, const Tensor& cos, const Tensor& sin);
 
 // ---- depthwise causal convolution (conv1d.cpp)
 struct ConvSide {
-  Tensor w;  // (E, K) accum, K 2 to 8 (any K on the CPU)
-  Tensor b;  // (E) accum or empty
+  Tensor w;              // (E, K) accum, K 2 to 8 (any K on the CPU)
+  Tensor b;              // (E) accum or empty
   bool reverse = false;  // looks at the tokens after, rather than before
 };
 // y[t] = act(b + sum_k w[k] x[t - (K-1) + k]) for each side, zeros outside; reversed:
@@ -55,16 +58,16 @@ std::vector<Tensor> conv1d(Context&, const Tensor& x, const std::vector<ConvSide
 
 // ---- selective scan (scan.cpp); Gu & Dao 2023, section 3
 struct ScanSide {
-  Tensor u;        // (B, L, E)
-  Tensor delta;    // (B, L, E) before bias and softplus
-  Tensor A_log;    // (E, N) accum; A = -exp(A_log)
-  Tensor Bm, Cm;   // (B, L, N), maybe columns of something wider
-  Tensor D;        // (E) accum or empty
-  Tensor bias;     // (E) accum or empty, added to delta
+  Tensor u;              // (B, L, E)
+  Tensor delta;          // (B, L, E) before bias and softplus
+  Tensor A_log;          // (E, N) accum; A = -exp(A_log)
+  Tensor Bm, Cm;         // (B, L, N), maybe columns of something wider
+  Tensor D;              // (E) accum or empty
+  Tensor bias;           // (E) accum or empty, added to delta
   bool reverse = false;  // from the last token to the first
 };
-// h_t = exp(dt_t A) h_{t-1} + dt_t Bm_t u_t,  y_t = Cm_t . h_t + D u_t,  dt = softplus(delta + bias);
-// result (B, L, E): scale * (sum over sides of y) * silu(z); z (B, L, E) or empty: no gate.
+// h_t = exp(dt_t A) h_{t-1} + dt_t Bm_t u_t,  y_t = Cm_t . h_t + D u_t,  dt = softplus(delta +
+// bias); result (B, L, E): scale * (sum over sides of y) * silu(z); z (B, L, E) or empty: no gate.
 Tensor selective_scan(Context&, const std::vector<ScanSide>& sides, const Tensor& z,
                       double scale = 1, bool softplus = true);
 
@@ -73,8 +76,8 @@ Tensor selective_scan(Context&, const std::vector<ScanSide>& sides, const Tensor
 // `stride` apart.
 Tensor patch_embed(Context&, const Tensor& images, const Tensor& w, const Tensor& b, int stride);
 // Puts class tokens into the sequence and adds the position embedding, in accum.
-// patches (B, P, D) T; each cls (1, 1, D) accum goes to its place in the result; pos (1, L, D) accum
-// or empty; L = P + number of class tokens -> (B, L, D) accum.
+// patches (B, P, D) T; each cls (1, 1, D) accum goes to its place in the result; pos (1, L, D)
+// accum or empty; L = P + number of class tokens -> (B, L, D) accum.
 struct ClassToken {
   Tensor value;
   int64_t at;  // its index in the result; ascending

@@ -105,13 +105,15 @@ Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Te
   p.scale = scale;
   Kept kept{.sides = sides, .states = {}, .z = z, .sum = {}, .scale = scale, .softplus = softplus};
   const bool keep = ctx.tape() != nullptr;
+  // The CPU's f32 row makes the states again; in bf16 it predicts what a GPU does, rounding and
+  // all.
+  const bool keep_states =
+      keep && (ctx.device().backend == Backend::cuda || u.dtype() == DType::bf16);
   for (size_t k = 0; k < sides.size(); ++k) {
     const ScanSide& s = sides[k];
     KRAIT_CHECK(s.A_log.shape(-1) == p.N, "selective_scan: the sides have different states");
-    kept.states.push_back(keep && ctx.device().backend ==
-                                      Backend::cuda  // the CPU's rows make the states again
-                              ? ctx.empty({p.B, scan_state_count(p.L, p.N), p.E, p.N}, u.dtype())
-                              : Tensor());
+    kept.states.push_back(
+        keep_states ? ctx.empty({p.B, scan_state_count(p.L, p.N), p.E, p.N}, u.dtype()) : Tensor());
     p.side[k] = {.reverse = s.reverse,
                  .u = s.u.data(),
                  .delta = s.delta.data(),

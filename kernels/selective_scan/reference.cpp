@@ -91,12 +91,13 @@ void put(void* to, int64_t i, A value, bool accumulate) {
 }
 
 // One side. The adjoint state lam_t = C_t g_t + exp(dt_{t+1} A) lam_{t+1} runs against the scan;
-// the states are computed again from the start, not read from what the forward pass kept.
+// the states are computed again, from what the forward pass kept where it kept something.
 template <class T>
 void backward(const ScanBwd& p, const ScanBwd::Side& s) {
   using A = accum_t<T>;
   const View<T, ScanBwd, ScanBwd::Side> v{p, s};
-  const int N = p.N;
+  const int N = p.N, every = scan_state_every(N);
+  const int64_t kept = scan_state_count(p.L, N);
   std::vector<A> h((p.L + 1) * N), lam(N), dB(p.L * N), dC(p.L * N);
   for (int64_t b = 0; b < p.B; ++b) {
     for (A& x : dB) x = 0;
@@ -106,6 +107,10 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s) {
       for (int64_t step = 0; step < p.L; ++step) {
         const int64_t t = v.token(step);
         const A dt = step_size(v.raw_dt(b, t, e), p.softplus), u = v.u(b, t, e);
+        if (s.states && step % every == 0)
+          for (int n = 0; n < N; ++n)
+            h[step * N + n] =
+                A(static_cast<const T*>(s.states)[((b * kept + step / every) * p.E + e) * N + n]);
         for (int n = 0; n < N; ++n)
           h[(step + 1) * N + n] =
               std::exp(dt * v.a(e, n)) * h[step * N + n] + dt * v.Bm(b, t, n) * u;

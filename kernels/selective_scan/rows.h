@@ -15,6 +15,7 @@ size_t scan_bwd_channel_lanes_scratch(const ScanBwd&);
 void scan_bwd_channel_lanes(const ScanBwd&, const Launch&);
 
 #if KRAIT_CUDA
+size_t scan_fwd_thread_per_channel_scratch(const ScanFwd&);
 void scan_fwd_thread_per_channel(const ScanFwd&, const Launch&);
 size_t scan_bwd_thread_per_channel_scratch(const ScanBwd&);
 void scan_bwd_thread_per_channel(const ScanBwd&, const Launch&);

@@ -60,17 +60,16 @@ constexpr int fwd_threads = 128;
 constexpr int fwd_tile = 32;  // tokens
 
 // Block (x, y): channels [128 x, 128 x + 128) of image y; a thread owns one channel and both sides.
+// `between` (B, L, E) holds the first side's sums in f32 until the second adds its own; the same
+// thread writes and reads them.
 template <class T, int NP>
-__global__ __launch_bounds__(fwd_threads) void scan_fwd(ScanFwd p) {
+__global__ __launch_bounds__(fwd_threads) void scan_fwd(ScanFwd p, float* between) {
   __shared__ float tile[fwd_tile * 2 * NP];
   const int e = blockIdx.x * fwd_threads + threadIdx.x;
   const int64_t b = blockIdx.y;
   const bool active = e < p.E;
   const int every = scan_state_every(p.N);
   const int64_t kept = scan_state_count(p.L, p.N);
-  // The sum over sides waits between the sides where it is wanted anyway, else in y. The same
-  // thread writes and reads it.
-  T* sum = static_cast<T*>(p.sum ? p.sum : p.y);
   for (int k = 0; k < p.sides; ++k) {
     const auto& s = p.side[k];
     const bool last = k == p.sides - 1;
@@ -105,9 +104,11 @@ __global__ __launch_bounds__(fwd_threads) void scan_fwd(ScanFwd p) {
           (n % 2 ? y2 : y) += h[n] * Bm[NP + n];
         }
         y += y2;
-        if (k > 0) y += float(sum[at_e]);
-        if (!last || p.sum) sum[at_e] = T(y);
-        if (last) {
+        if (k > 0) y += between[at_e];
+        if (!last) {
+          between[at_e] = y;
+        } else {
+          if (p.sum) static_cast<T*>(p.sum)[at_e] = T(y);
           float out = y * float(p.scale);
           if (p.z) {
             const float z = at<T>(p.z, row * p.z_row + e);
@@ -338,6 +339,11 @@ void with_states(int N, F&& f) {
 }
 
 }  // namespace
+
+size_t scan_fwd_thread_per_channel_scratch(const ScanFwd& p) {
+  const int64_t images = p.B < 65535 ? p.B : 65535;
+  return p.sides == 2 ? images * p.L * p.E * sizeof(float) : 0;
+}
 
 void scan_fwd_thread_per_channel(const ScanFwd& p, const Launch& l) {
   if (p.B * p.L == 0) return;

@@ -7,7 +7,8 @@ template <>
 std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
   static constexpr Variant<ScanFwd> table[] = {
 #if KRAIT_CUDA
-    {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel},
+    {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel, nullptr,
+     scan_fwd_thread_per_channel_scratch},
 #endif
     {"channel_lanes", Backend::cpu, scan_fwd_channel_lanes, scan_fwd_channel_lanes_supports},
     {"reference", Backend::cpu, scan_fwd_reference},

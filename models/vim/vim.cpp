@@ -118,7 +118,8 @@ Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTabl
   } else if (c.final_pool_type == "none") {
     y = mean_tokens(ctx, y, {y.shape(1) - 1});
   }
-  Tensor logits = linear(ctx, y, w.head_w, w.head_b);  // (B, C), or (B, L, C) for max and all
+  Tensor logits =
+      linear(ctx, y, w.head_w, w.head_b, true);  // (B, C), or (B, L, C) for max and all; accum
   return cls.empty() && c.final_pool_type == "max" ? max_tokens(ctx, logits) : logits;
 }
 

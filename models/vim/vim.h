@@ -50,8 +50,8 @@ struct VimKept {
   Tensor features;  // (B, L, D) after the final norm
 };
 
-// images (B, channels, img_size, img_size) T -> logits (B, classes) T; with final_pool_type "all"
-// (B, L, classes).
+// images (B, channels, img_size, img_size) T -> logits (B, classes) accum; with final_pool_type
+// "all" (B, L, classes).
 Tensor vim(Context& ctx, const VimConfig& config, const VimWeights& weights, const RopeTable& rope,
            const Tensor& images, VimKept* kept = nullptr);
 
