@@ -41,6 +41,7 @@ struct TrainOptions {
   std::string device = "auto", precision = "auto";
   std::vector<std::string> kernel;  // "NAME=VARIANT", as given, and taken apart:
   std::vector<std::pair<std::string, std::string>> kernels;
+  bool eager = false;      // launch kernels one by one rather than as a captured graph
   double max_minutes = 0;  // 0: no limit
   int64_t print_every = 50;
 };

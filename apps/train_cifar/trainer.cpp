@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "apps/train_cifar/interrupt.h"
@@ -79,6 +80,7 @@ Trainer::Trainer(const TrainOptions& options)
       train_data_(ctx_, train_set_),
       test_data_(ctx_, test_set_),
       channel_(ctx_),
+      graph_(options.eager ? std::numeric_limits<int>::max() : 3),
       started_(std::chrono::steady_clock::now()) {
   ctx_.allow_tf32 = options_.precision == "tf32";
   for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
@@ -138,7 +140,9 @@ void Trainer::load(const std::string& path) {
     return;
   }
   now_ = *resumed_.state;
-  seconds_before_ = now_.seconds;
+  if (const std::string changed = changed_options(options_, now_.options);
+      !options_.eval && !changed.empty())
+    fmt::print("changed since the checkpoint: {}\n", changed);
   resumed_.content = {};  // the file's bytes are no longer needed
 }
 
@@ -213,6 +217,7 @@ StepState Trainer::state_of(uint64_t step) const {
 void Trainer::check(const StepChannel::Arrived& arrived) {
   if (!arrived) return;
   const auto& [state, result] = *arrived;
+  last_loss_ = result.loss;
   if (result.halted || !std::isfinite(result.loss)) explain_not_finite(state);
 }
 
@@ -254,10 +259,13 @@ bool Trainer::out_of_time() const {
   return options_.max_minutes > 0 && elapsed() > 60 * options_.max_minutes;
 }
 
-void Trainer::train() {
+void Trainer::train(uint64_t stop_at) {
   started_ = std::chrono::steady_clock::now();
-  const auto steps = static_cast<uint64_t>(steps_per_epoch_ * options_.epochs);
-  if (now_.step >= steps)
+  seconds_before_ = now_.seconds;
+  const auto all = static_cast<uint64_t>(steps_per_epoch_ * options_.epochs);
+  const uint64_t steps = std::min(all, stop_at);
+  stop_at_ = steps;
+  if (now_.step >= all)
     fmt::print("nothing to do: {} of {} epochs are trained\n", now_.epoch, options_.epochs);
   while (now_.step < steps && !interrupted_ && !out_of_time()) train_epoch();
 }
@@ -290,7 +298,7 @@ void Trainer::train_epoch() {
                     fmt::format("loss {:.3f}  lr {:.2e}  {}", arrived->second.loss, state.lr,
                                 human_bytes(ctx_.arena().extent())));
     interrupted_ = interrupt_asked();
-    if (interrupted_ || out_of_time()) break;
+    if (interrupted_ || out_of_time() || now_.step >= stop_at_) break;
   }
   check(channel_.drain());
   ctx_.wait();
@@ -300,7 +308,7 @@ void Trainer::train_epoch() {
   keep_time();
   now_.epoch = now_.step / steps_per_epoch_;
   now_.step_in_epoch = now_.step % steps_per_epoch_;
-  if (interrupted_ && at < steps_per_epoch_)
+  if (at < steps_per_epoch_ && !out_of_time())
     save("checkpoint.safetensors");
   else
     finish_epoch();

@@ -23,11 +23,16 @@ struct Evaluation {
 class Trainer {
  public:
   explicit Trainer(const TrainOptions& options);  // throws InputError before anything is written
-  void train();                                   // until done, out of time, or interrupted
-  Evaluation evaluate();                          // on the test set
+  // Until done, out of time, interrupted, or `stop_at` optimiser steps are done.
+  void train(uint64_t stop_at = UINT64_MAX);
+  Evaluation evaluate();  // on the test set
   void print_summary() const;
   bool interrupted() const { return interrupted_; }
   double best_acc1() const { return now_.best_acc1; }
+  uint64_t steps_done() const { return now_.step; }
+  double last_train_loss() const { return last_loss_; }  // of the last step that came back
+  const ParamStore& params() const { return params_; }
+  Context& context() { return ctx_; }
 
  private:
   Tensor forward_backward(Context& ctx);  // -> loss (1)
@@ -61,7 +66,9 @@ class Trainer {
   Tensor train_totals_, test_totals_;  // one Totals each, in device memory
   int64_t steps_per_epoch_;
   TrainState now_;
+  uint64_t stop_at_ = UINT64_MAX;
   bool interrupted_ = false;
+  double last_loss_ = 0;
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;
 };

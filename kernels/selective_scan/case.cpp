@@ -46,9 +46,6 @@ void add_forward(CaseList& list, const Size& s, DType t, bool small) {
       {.size = text(s),
        .dtype = t,
        .cost = {n * size_of(t) * (2.0 * s.sides + 2), n * s.sides * (5.0 * s.N + 10)},
-       // Slack 4: the GPU's ex2.approx and the CPU's polynomial are good to 2 units in the last
-       // place, glibc's exp to half a unit, and the error is carried along L tokens.
-       .slack = t == DType::f32 ? 4.0 : 1.5,
        .small = small},
       [=](CaseMemory& m) {
         ScanFwd p{};
@@ -75,8 +72,6 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
       {.size = text(s),
        .dtype = t,
        .cost = {n * size_of(t) * (4.0 * s.sides + 4), n * s.sides * (13.0 * s.N + 30)},
-       // Slack 4: as forward. In bf16 a variant may read the states it kept, rounded to bf16.
-       .slack = 4,
        .small = small},
       [=](CaseMemory& m) {
         ScanBwd p{};
