@@ -23,7 +23,7 @@ step() {  # step NAME COMMAND...: runs it, says how it ended and how long it too
 mkdir -p "$build"
 step configure cmake -S . -B "$build" -G Ninja -DKRAIT_CUDA=ON
 step build cmake --build "$build"
-step verify "$build/bin/kernel_lab" verify --all
+step verify "$build/bin/kernel_lab" verify --device cuda
 step parity_fp32 "$build/bin/parity" tests/golden --device cuda
 step parity_bf16 "$build/bin/parity" tests/golden --device cuda --precision bf16
 step tests "$build/bin/tests"
