@@ -540,10 +540,8 @@ TEST_CASE("vim: switches that do not fit together are bad input") {
     CHECK_THROWS_WITH_AS(check(c), doctest::Contains(text), InputError);
     CHECK_THROWS_AS(vim_config_from_json(to_json(c)), InputError);
   };
-  refused([](VimConfig& c) { c.if_rope = c.if_cls_token = c.use_middle_cls_token = true; },
-          "RoPE works with no class token or one at the head");
   refused([](VimConfig& c) { c.if_rope = c.if_cls_token = c.use_double_cls_token = true; },
-          "RoPE works with no class token or one at the head");
+          "RoPE works with at most one class token");
   refused([](VimConfig& c) { c.if_rope = true, c.stride = 2; },
           "RoPE needs a stride equal to the patch size");
   refused([](VimConfig& c) { c.if_rope = true, c.img_size = 12; },

@@ -18,6 +18,9 @@ int run(int argc, char** argv) {
   if (options->eval) {
     const Evaluation e = trainer.evaluate();
     fmt::print("* Acc@1 {:.3f} Acc@5 {:.3f} loss {:.4f}\n", e.acc1, e.acc5, e.loss);
+    if (const auto a = trainer.evaluate_average())
+      fmt::print("* average of the weights: Acc@1 {:.3f} Acc@5 {:.3f} loss {:.4f}\n", a->acc1,
+                 a->acc5, a->loss);
     return 0;
   }
   trainer.train();

@@ -327,6 +327,7 @@ void Trainer::finish_epoch() {
     fmt::print("{} minutes are over\n", options_.max_minutes);
   }
   const Evaluation e = evaluate();
+  const std::optional<Evaluation> average = evaluate_average();
   const bool best = e.acc1 > now_.best_acc1 || now_.best_epoch < 0;
   if (best) {
     now_.best_acc1 = e.acc1;
@@ -340,6 +341,9 @@ void Trainer::finish_epoch() {
       "{:.2f}  best {:.2f}  {:.0f} images/s  {}  {}\n",
       epoch + 1, options_.epochs, lr, loss, e.loss, e.acc1, e.acc5, now_.best_acc1, speed,
       human_time(now_.seconds), human_bytes(ctx_.arena().extent()));
+  if (average)
+    fmt::print("  average of the weights: test loss {:.4f}  Acc@1 {:.2f}  Acc@5 {:.2f}\n",
+               average->loss, average->acc1, average->acc5);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
   save("checkpoint.safetensors");
@@ -354,6 +358,11 @@ void Trainer::finish_epoch() {
                                  {"n_parameters", params_.count()},
                                  {"images_per_second", speed},
                                  {"seconds", now_.seconds}};
+  if (average) {
+    line["test_loss_ema"] = average->loss;
+    line["test_acc1_ema"] = average->acc1;
+    line["test_acc5_ema"] = average->acc5;
+  }
   std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
   log << line.dump() << "\n";
   KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
@@ -387,6 +396,14 @@ Evaluation Trainer::evaluate() {
   ctx_.training = was_training;
   const double n = std::max<int64_t>(t.count, 1);
   return {t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n};
+}
+
+std::optional<Evaluation> Trainer::evaluate_average() {
+  if (!params_.flat(ParamStore::Role::ema)) return {};
+  params_.use_ema(ctx_, true);
+  const Evaluation e = evaluate();
+  params_.use_ema(ctx_, false);
+  return e;
 }
 
 void Trainer::print_summary() const {

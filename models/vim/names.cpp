@@ -168,8 +168,8 @@ void check(const VimConfig& c) {
                 c.embed_dim);
     KRAIT_INPUT(c.patches() == side * side, "RoPE needs a stride equal to the patch size, not ",
                 c.stride, " for patches of ", c.patch_size);
-    KRAIT_INPUT(!(c.if_cls_token && (c.use_middle_cls_token || c.use_double_cls_token)),
-                "RoPE works with no class token or one at the head, as in the published code");
+    KRAIT_INPUT(!(c.if_cls_token && c.use_double_cls_token),
+                "RoPE works with at most one class token, as in the published code");
     // The published code takes an odd length for a sign of a class token in front.
     KRAIT_INPUT((c.tokens() % 2 == 1) == c.if_cls_token,
                 "RoPE needs an even number of patches, not ", c.patches(),
