@@ -25,7 +25,8 @@ class Trainer {
   explicit Trainer(const TrainOptions& options);  // throws InputError before anything is written
   // Until done, out of time, interrupted, or `stop_at` optimiser steps are done.
   void train(uint64_t stop_at = UINT64_MAX);
-  Evaluation evaluate();  // on the test set
+  std::optional<Evaluation> evaluate_average();  // with the EMA weights, if there are any
+  Evaluation evaluate();                         // on the test set
   void print_summary() const;
   bool interrupted() const { return interrupted_; }
   double best_acc1() const { return now_.best_acc1; }

@@ -5,6 +5,9 @@
 
 #include <cstdint>
 #include <cstring>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 namespace krait {
 
@@ -33,11 +36,20 @@ inline void store(float* p, Lanes v, int count = lanes) {
 inline void store_or_add(float* p, Lanes v, int count, bool add) {
   store(p, add ? load(p, count) + v : v, count);
 }
+// One instruction where the compiler would take two (it may not know that no lane is NaN).
 inline Lanes larger(Lanes a, Lanes b) {
+#ifdef __AVX__
+  return _mm256_max_ps(a, b);
+#else
   return a > b ? a : b;
+#endif
 }
 inline Lanes smaller(Lanes a, Lanes b) {
+#ifdef __AVX__
+  return _mm256_min_ps(a, b);
+#else
   return a < b ? a : b;
+#endif
 }
 
 // 2^x for x <= 0: 2^round(x) from the exponent's bits, 2^(x - round(x)) by a polynomial (Taylor's
@@ -47,12 +59,12 @@ inline Lanes exp2_lanes(Lanes x) {
   const Lanes magic = all_lanes(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const Lanes shifted = x + magic;
   const Lanes f = x - (shifted - magic);  // in [-1/2, 1/2]
-  Lanes p = all_lanes(1.5403530393e-4f);
-  p = p * f + 1.3333558146e-3f;
-  p = p * f + 9.6181291076e-3f;
-  p = p * f + 5.5504108665e-2f;
-  p = p * f + 2.4022650696e-1f;
-  p = p * f + 6.9314718056e-1f;
+  Lanes p = all_lanes(1.5461444696e-4f);
+  p = p * f + 1.3400428177e-3f;
+  p = p * f + 9.6180566785e-3f;
+  p = p * f + 5.5503272267e-2f;
+  p = p * f + 2.4022650922e-1f;
+  p = p * f + 6.9314720670e-1f;
   p = p * f + 1.0f;
   LanesInt bits, scaled;
   std::memcpy(&bits, &shifted, sizeof bits);

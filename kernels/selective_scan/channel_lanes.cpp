@@ -96,34 +96,48 @@ int64_t partial_size(const ScanBwd& p) {
   return int64_t{p.E} * (p.N + 2);
 }
 
-// One image, one side. `h` holds the states of all tokens for 8 channels, `part` receives the
-// image's parameter gradients, `dBC` its sums over channels, (L, 2N), lane by lane.
-void backward(const ScanBwd& p, const ScanBwd::Side& s, int64_t b, Lanes* h, float* part,
-              Lanes* dBC) {
+// What a thread keeps of one image, one side and 8 channels.
+struct Work {
+  explicit Work(const ScanBwd& p)
+      : h((p.L + 1) * p.N), decay(p.L * p.N), dt(p.L), slope(p.L), dBC(p.L * 2 * p.N) {}
+  std::vector<Lanes> h;          // (L + 1, N): the state before each step, and after the last
+  std::vector<Lanes> decay;      // (L, N): exp(dt A)
+  std::vector<Lanes> dt, slope;  // (L): step size, and its derivative by delta
+  std::vector<Lanes> dBC;        // (L, 2N): sums over channels, lane by lane
+};
+
+// One image, one side. `part` receives the image's parameter gradients.
+void backward(const ScanBwd& p, const ScanBwd::Side& s, int64_t b, Work& work, float* part) {
   const int N = p.N;
+  Lanes* dBC = work.dBC.data();
   for (int64_t i = 0; i < p.L * 2 * N; ++i) dBC[i] = Lanes{};
   for (int e = 0; e < p.E; e += lanes) {
     const int count = p.E - e < lanes ? p.E - e : lanes;
     Lanes a2[max_states], lam[max_states], dA[max_states];
     load_a2(s.A_log, e, count, N, a2);
-    for (int n = 0; n < N; ++n) h[n] = lam[n] = dA[n] = Lanes{};
+    for (int n = 0; n < N; ++n) work.h[n] = lam[n] = dA[n] = Lanes{};
     const Lanes D = s.D ? load(static_cast<const float*>(s.D) + e, count) : Lanes{};
     Lanes dD{}, dbias{};
-    for (int64_t step = 0; step < p.L; ++step) {  // h[step]: the state before this step
+    for (int64_t step = 0; step < p.L; ++step) {
       const int64_t t = s.reverse ? p.L - 1 - step : step, at = (b * p.L + t) * p.E + e;
-      const Lanes x = raw_dt(s, at, e, count), dt = p.softplus ? softplus_lanes(x).value : x;
-      const Lanes du = dt * load(static_cast<const float*>(s.u) + at, count);
-      const float* Bm = static_cast<const float*>(s.Bm) + (b * p.L + t) * s.b_row;
-      const Lanes* now = h + step * N;
-      Lanes* next = h + (step + 1) * N;
-      for (int n = 0; n < N; ++n) next[n] = exp2_lanes(dt * a2[n]) * now[n] + du * Bm[n];
-    }
-    for (int64_t step = p.L - 1; step >= 0; --step) {
-      const int64_t t = s.reverse ? p.L - 1 - step : step, row = b * p.L + t, at = row * p.E + e;
       const Lanes x = raw_dt(s, at, e, count);
       SoftplusLanes sp{x, all_lanes(1)};
       if (p.softplus) sp = softplus_lanes(x);
-      const Lanes dt = sp.value, u = load(static_cast<const float*>(s.u) + at, count);
+      work.dt[step] = sp.value;
+      work.slope[step] = sp.slope;
+      const Lanes du = sp.value * load(static_cast<const float*>(s.u) + at, count);
+      const float* Bm = static_cast<const float*>(s.Bm) + (b * p.L + t) * s.b_row;
+      const Lanes* now = work.h.data() + step * N;
+      Lanes* next = work.h.data() + (step + 1) * N;
+      Lanes* decay = work.decay.data() + step * N;
+      for (int n = 0; n < N; ++n) {
+        decay[n] = exp2_lanes(sp.value * a2[n]);
+        next[n] = decay[n] * now[n] + du * Bm[n];
+      }
+    }
+    for (int64_t step = p.L - 1; step >= 0; --step) {
+      const int64_t t = s.reverse ? p.L - 1 - step : step, row = b * p.L + t, at = row * p.E + e;
+      const Lanes dt = work.dt[step], u = load(static_cast<const float*>(s.u) + at, count);
       Lanes g = load(static_cast<const float*>(p.dy) + at, count) * static_cast<float>(p.scale);
       if (p.z) {
         const Lanes z = load(static_cast<const float*>(p.z) + row * p.z_row + e, count);
@@ -131,22 +145,23 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s, int64_t b, Lanes* h, flo
       }
       const float* Bm = static_cast<const float*>(s.Bm) + row * s.b_row;
       const float* Cm = static_cast<const float*>(s.Cm) + row * s.c_row;
-      const Lanes* before = h + step * N;
-      const Lanes* after = h + (step + 1) * N;
+      const Lanes* before = work.h.data() + step * N;
+      const Lanes* after = work.h.data() + (step + 1) * N;
+      const Lanes* decay = work.decay.data() + step * N;
+      Lanes *dB = dBC + t * 2 * N, *dC = dB + N;
       const Lanes dtu = dt * u;
       Lanes s1{}, s2{};  // sums over states of lam B and of lam A carried log2(e)
       for (int n = 0; n < N; ++n) {
-        const Lanes decay = exp2_lanes(dt * a2[n]);
         const Lanes l = lam[n] + g * Cm[n];
-        const Lanes lc = l * (decay * before[n]);
-        dBC[t * 2 * N + n] += l * dtu;
-        dBC[t * 2 * N + N + n] += g * after[n];
+        const Lanes lc = l * (decay[n] * before[n]);
+        dB[n] += l * dtu;
+        dC[n] += g * after[n];
         s1 += l * Bm[n];
         s2 += lc * a2[n];
         dA[n] += lc * dt;
-        lam[n] = l * decay;
+        lam[n] = l * decay[n];
       }
-      const Lanes ddelta = (u * s1 + s2 * (1 / log2e)) * sp.slope;
+      const Lanes ddelta = (u * s1 + s2 * (1 / log2e)) * work.slope[step];
       dD += g * u;
       dbias += ddelta;
       if (s.du)
@@ -199,12 +214,12 @@ void scan_bwd_channel_lanes(const ScanBwd& p, const Launch& l) {
   float* parts = static_cast<float*>(l.scratch);
 #pragma omp parallel
   {
-    std::vector<Lanes> h((p.L + 1) * p.N), dBC(p.L * 2 * p.N);
+    Work work(p);
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < p.B; ++b) {
       if (p.dz) backward_gate(p, b);
       for (int k = 0; k < p.sides; ++k)
-        backward(p, p.side[k], b, h.data(), parts + (b * p.sides + k) * size, dBC.data());
+        backward(p, p.side[k], b, work, parts + (b * p.sides + k) * size);
     }
     // Images are added in their order; each element belongs to one thread.
     for (int k = 0; k < p.sides; ++k) {

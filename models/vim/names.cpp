@@ -53,8 +53,8 @@ const std::vector<Entry>& entries() {
       {"vim_tiny_patch2_32", "native CIFAR: 256 tokens, width 192, RoPE, mean pool",
        native(192, 24, 2, 16)},
       {"vim_micro_patch4_32",
-       "native CIFAR for machines without a GPU: width 64, 4 layers, 8 states",
-       native(64, 4, 4, 8)},
+       "native CIFAR for machines without a GPU: width 64, 3 layers, 4 states",
+       native(64, 3, 4, 4)},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual",
        "published (January 2024)", rope(192, 16, false)},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual_with_cls_"
