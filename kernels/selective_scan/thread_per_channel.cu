@@ -363,8 +363,9 @@ void scan_fwd_thread_per_channel(const ScanFwd& p, const Launch& l) {
           s.states = skip(s.states, kept);
         }
         q.z = skip(q.z, n * p.z_row), q.sum = skip(q.sum, n * p.E), q.y = skip(q.y, n * p.E);
-        scan_fwd<T, NP><<<dim3(blocks_for(p.E, fwd_threads), unsigned(q.B)), fwd_threads, 0,
-                          l.stream>>>(q, static_cast<float*>(l.scratch));
+        scan_fwd<T, NP>
+            <<<dim3(blocks_for(p.E, fwd_threads), unsigned(q.B)), fwd_threads, 0, l.stream>>>(
+                q, static_cast<float*>(l.scratch));
       }
     });
   });
