@@ -32,7 +32,7 @@ Device find_device(Backend backend) {
   d.multiprocessors = prop.multiProcessorCount;
   d.l2_bytes = static_cast<size_t>(prop.l2CacheSize);
   d.total_bytes = prop.totalGlobalMem;
-  std::strncpy(d.name, prop.name, sizeof d.name - 1);
+  std::memcpy(d.name, prop.name, std::min(std::strlen(prop.name), sizeof d.name - 1));
   return d;
 #else
   throw InputError("this build has no CUDA code (use --device cpu, or build with nvcc installed)");
