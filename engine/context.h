@@ -24,6 +24,7 @@ class Context {
   const Device& device() const { return device_; }
   Stream stream() const { return stream_; }
   Arena& arena() { return *arena_; }
+  const Arena& arena() const { return *arena_; }
   Tape* tape() const { return tape_; }
 
   // The step's memory, taken from the arena and given back with the last copy of the tensor.
@@ -32,6 +33,7 @@ class Context {
   void fill(const Tensor& t, double value);
   // Memory that outlives the step (parameters, data): never from the arena.
   Tensor persistent(Shape shape, DType dtype, double fill_value = 0);
+  size_t persistent_bytes() const { return persistent_bytes_; }  // asked for so far
 
   // Bytes of arena that `work` needs. Runs it without memory and without launching anything.
   template <class F>
@@ -148,6 +150,7 @@ class Context {
   Tape* tape_ = nullptr;
   Libraries libraries_;
   std::map<std::string, std::string, std::less<>> force_;
+  size_t persistent_bytes_ = 0;
   bool watch_finite_ = false;
   std::string not_finite_, scope_;
 };

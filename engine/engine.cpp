@@ -84,7 +84,9 @@ void Context::fill(const Tensor& t, double value) {
               .y = t.data()});
 }
 Tensor Context::persistent(Shape shape, DType dtype, double fill_value) {
-  Tensor t(device_block(device_.backend, shape.count() * size_of(dtype)), shape, dtype);
+  const size_t bytes = shape.count() * size_of(dtype);
+  Tensor t(device_block(device_.backend, bytes), shape, dtype);
+  persistent_bytes_ += bytes;
   fill(t, fill_value);
   return t;
 }

@@ -64,13 +64,12 @@ void Progress::show(int64_t done, int64_t images, const std::string& rest) {
     std::fflush(stdout);
     return;
   }
-  std::string text = fmt::format(" {}/{}  {}  {}  {} left", done, total_, rest, speed, left);
+  std::string text = fmt::format(" {}/{} {} {} {} left", done, total_, rest, speed, left);
+  for (size_t at; (at = text.find("  ")) != std::string::npos;) text.erase(at, 1);
   const int room = terminal_width() - static_cast<int>(what_.size() + text.size()) - 4;
-  if (room >= 6) {
-    const int bar = std::min(room, 24);
-    const int full = total_ > 0 ? static_cast<int>(bar * done / total_) : bar;
-    text = fmt::format(" [{}{}]", std::string(full, '#'), std::string(bar - full, '.')) + text;
-  }
+  const int bar = std::clamp(room, 8, 24);
+  const int full = total_ > 0 ? static_cast<int>(bar * done / total_) : bar;
+  text = fmt::format(" [{}{}]", std::string(full, '#'), std::string(bar - full, '.')) + text;
   std::string line = what_ + text;
   if (static_cast<int>(line.size()) >= terminal_width()) line.resize(terminal_width() - 1);
   fmt::print("\r\033[K{}", line);

@@ -170,11 +170,12 @@ void Trainer::reserve_memory() {
     if (mix_.mixup > 0 || mix_.cutmix > 0) fits -= fits % 2;
     throw OutOfMemory(
         cat("out of memory: a step of batch ", options_.batch_size, " asks for ", bytes, " bytes (",
-            human_bytes(bytes), "); ", human_bytes(free), " are free on ", ctx_.device().name, ", ",
-            params_.total() * 4, " bytes a block of parameters are in use. ",
-            fits > 0 ? cat("A batch of ", fits, " would fit (--batch-size ", fits, ")")
-                     : std::string("Not even a batch of 1 would fit")),
-        bytes, 0);
+            human_bytes(bytes), "); ", ctx_.persistent_bytes(),
+            " bytes are in use for parameters and data, and ", human_bytes(free),
+            " are free on the ", ctx_.device().name, "; ",
+            fits > 0 ? cat("a batch of ", fits, " would fit (--batch-size ", fits, ")")
+                     : std::string("not even a batch of 1 would fit")),
+        bytes, ctx_.persistent_bytes());
   }
   size_t most = bytes;
   if (!options_.eval) most = std::max(most, ctx_.measure([&] { evaluate(); }));
@@ -295,7 +296,7 @@ void Trainer::train_epoch() {
     ++at;
     if (arrived)
       progress.show(at, at * B,
-                    fmt::format("loss {:.3f}  lr {:.2e}  {}", arrived->second.loss, state.lr,
+                    fmt::format("loss {:.3f}  lr {:.1e}  {}", arrived->second.loss, state.lr,
                                 human_bytes(ctx_.arena().extent())));
     interrupted_ = interrupt_asked();
     if (interrupted_ || out_of_time() || now_.step >= stop_at_) break;
@@ -407,13 +408,12 @@ std::optional<Evaluation> Trainer::evaluate_average() {
 }
 
 void Trainer::print_summary() const {
-  fmt::print("{} on {}: {} parameters, {} tokens; {} ({}), {}; step memory {}\n", now_.model,
+  fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}\n", now_.model,
              train_set_.name, params_.count(), config_.tokens(), ctx_.device().name,
-             ctx_.device().backend == Backend::cuda ? "CUDA" : "CPU",
              type_ == DType::bf16 ? "bf16"
              : ctx_.allow_tf32    ? "tf32"
                                   : "fp32",
-             human_bytes(const_cast<Context&>(ctx_).arena().size()));
+             human_bytes(ctx_.arena().size()));
 }
 
 }  // namespace krait
