@@ -67,7 +67,7 @@ void Progress::show(int64_t done, int64_t images, const std::string& rest) {
   std::string text = fmt::format(" {}/{} {} {} {} left", done, total_, rest, speed, left);
   for (size_t at; (at = text.find("  ")) != std::string::npos;) text.erase(at, 1);
   const int room = terminal_width() - static_cast<int>(what_.size() + text.size()) - 4;
-  const int bar = std::clamp(room, 8, 24);
+  const int bar = std::clamp(room, 6, 24);
   const int full = total_ > 0 ? static_cast<int>(bar * done / total_) : bar;
   text = fmt::format(" [{}{}]", std::string(full, '#'), std::string(bar - full, '.')) + text;
   std::string line = what_ + text;
