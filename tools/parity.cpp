@@ -20,7 +20,7 @@ using nlohmann::json;
 namespace {
 
 struct Options {
-  std::vector<std::string> bundles;
+  std::vector<std::string> bundles, kernels;
   std::string device = "auto", precision = "fp32";
   double tolerance = 0;  // 0: the default for the tensor
   bool quiet = false;
@@ -363,6 +363,9 @@ int main(int argc, char** argv) try {
                  "norms in it 1e-1, "
                  "gradients cosine 0.99)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--kernel", options.kernels, "use this variant: NAME=VARIANT; may be repeated")
+      ->expected(1)
+      ->take_all();
   app.add_flag("--quiet", options.quiet, "print only tensors that fail");
   try {
     app.parse(argc, argv);
@@ -373,6 +376,11 @@ int main(int argc, char** argv) try {
       options.device == "cuda" || (options.device == "auto" && available(Backend::cuda));
   KRAIT_INPUT(!(cuda && options.precision == "fp64"), "--precision fp64 is for --device cpu");
   Context ctx(cuda ? Backend::cuda : Backend::cpu);
+  for (const std::string& k : options.kernels) {
+    const size_t at = k.find('=');
+    KRAIT_INPUT(at != std::string::npos, "--kernel is '", k, "'; it must be NAME=VARIANT");
+    ctx.force(k.substr(0, at), k.substr(at + 1));
+  }
   std::vector<std::string> files;
   for (const std::string& path : options.bundles)
     if (std::filesystem::is_directory(path)) {
