@@ -19,23 +19,70 @@ void add_augment_cases(CaseList&);
 void add_adamw_cases(CaseList&);
 void add_grad_norm_cases(CaseList&);
 
+// For kernels that can be measured at a user's own sizes.
+void add_conv1d_size(CaseList&, UserSizes&);
+void add_matmul_size(CaseList&, UserSizes&);
+void add_selective_scan_size(CaseList&, UserSizes&);
+
+namespace {
+
+struct Folder {
+  const char* name;
+  void (*add_cases)(CaseList&);
+  void (*add_size)(CaseList&, UserSizes&) = nullptr;
+};
+constexpr Folder folders[] = {
+    {"elementwise", add_elementwise_cases},
+    {"fill", add_fill_cases},
+    {"conv1d", add_conv1d_cases, add_conv1d_size},
+    {"patch_embed", add_patch_embed_cases},
+    {"tokens", add_tokens_cases},
+    {"reduce", add_reduce_cases},
+    {"cross_entropy", add_cross_entropy_cases},
+    {"drop", add_drop_cases},
+    {"rope", add_rope_cases},
+    {"norm", add_norm_cases},
+    {"matmul", add_matmul_cases, add_matmul_size},
+    {"selective_scan", add_selective_scan_cases, add_selective_scan_size},
+    {"augment", add_augment_cases},
+    {"adamw", add_adamw_cases},
+    {"grad_norm", add_grad_norm_cases},
+};
+
+}  // namespace
+
 CaseList all_cases() {
   CaseList list;
-  add_elementwise_cases(list);
-  add_fill_cases(list);
-  add_conv1d_cases(list);
-  add_patch_embed_cases(list);
-  add_tokens_cases(list);
-  add_reduce_cases(list);
-  add_cross_entropy_cases(list);
-  add_drop_cases(list);
-  add_rope_cases(list);
-  add_norm_cases(list);
-  add_matmul_cases(list);
-  add_selective_scan_cases(list);
-  add_augment_cases(list);
-  add_adamw_cases(list);
-  add_grad_norm_cases(list);
+  for (const Folder& folder : folders) {
+    const size_t before = list.size();
+    folder.add_cases(list);
+    for (size_t i = before; i < list.size(); ++i) list[i]->set_folder(folder.name);
+  }
+  return list;
+}
+
+CaseList cases_of_size(const std::string& kernel, const UserSizes& sizes) {
+  CaseList list;
+  std::string able;
+  for (const Folder& folder : folders) {
+    if (!folder.add_size) continue;
+    able += (able.empty() ? "" : ", ") + std::string(folder.name);
+    CaseList usual, chosen;
+    UserSizes none({}), copy = sizes;
+    folder.add_size(usual, none);
+    bool wanted = false;
+    for (auto& c : usual) wanted |= std::string(c->kernel()).find(kernel) != std::string::npos;
+    if (!wanted) continue;
+    folder.add_size(chosen, copy);
+    copy.check_all_taken(folder.name);
+    for (auto& c : chosen) {
+      if (std::string(c->kernel()).find(kernel) == std::string::npos) continue;
+      c->set_folder(folder.name);
+      list.push_back(std::move(c));
+    }
+  }
+  KRAIT_INPUT(!list.empty(), "--shape: no kernel called '", kernel,
+              "' takes sizes; these do: ", able);
   return list;
 }
 

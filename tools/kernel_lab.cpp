@@ -1,69 +1,174 @@
-// kernel_lab list | verify: shows every variant of every kernel, and checks it against the
-// reference in float64 within a tolerance calibrated from the reference's own rounding.
+// kernel_lab list | verify | bench | sweep: shows every variant of every kernel, checks it against
+// the reference in float64 within a tolerance calibrated from the reference's own rounding, and
+// measures those that agree.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
-#include "kernels/common/case.h"
+#include "tools/bench_report.h"
+
+namespace {
+
+using namespace krait;
+
+struct Options {
+  std::string kernel, variant, size, device;
+  bool all = false, large = false;
+  // bench and sweep
+  std::string shape, baseline, save, source = KRAIT_SOURCE_DIR;
+  bool markdown = false, no_verify = false;
+};
+
+bool wanted(const Options& o, const KernelCase& c) {
+  if (!std::strstr(c.kernel(), o.kernel.c_str())) return false;
+  if (c.size().find(o.size) == std::string::npos) return false;
+  return !o.shape.empty() || (c.info().small ? !o.large : o.all || o.large);
+}
+bool wanted(const Options& o, const KernelCase& c, int v) {
+  if (!std::strstr(c.variant_name(v), o.variant.c_str())) return false;
+  const bool gpu = c.variant_backend(v) == Backend::cuda;
+  return (o.device.empty() || gpu == (o.device == "cuda")) && c.supports(v);
+}
+
+int list_rows(const Options& o) {
+  int rows = 0;
+  for (auto& c : all_cases())
+    for (int v = 0; wanted(o, *c) && v < c->variant_count(); ++v) {
+      if (!wanted(o, *c, v)) continue;
+      std::printf("%-22s %-44s %-18s %s\n", c->kernel(), c->size().c_str(), c->variant_name(v),
+                  c->variant_backend(v) == Backend::cuda ? "cuda" : "cpu");
+      ++rows;
+    }
+  std::printf("%d rows\n", rows);
+  return 0;
+}
+
+int verify(const Options& o) {
+  int passed = 0, failed = 0, skipped = 0;
+  for (auto& c : all_cases())
+    for (int v = 0; wanted(o, *c) && v < c->variant_count(); ++v) {
+      if (!wanted(o, *c, v)) continue;
+      std::printf("%-22s %-44s %-18s ", c->kernel(), c->size().c_str(), c->variant_name(v));
+      if (!available(c->variant_backend(v))) {
+        std::printf("skip  no GPU here\n");
+        ++skipped;
+        continue;
+      }
+      const Check r = check(*c, v);
+      std::printf("%s  %6.2f%% of tolerance at %s, nmse %.1e\n", r.ok() ? "ok  " : "FAIL",
+                  100 * r.worst, r.where.c_str(), r.nmse);
+      std::fflush(stdout);
+      ++(r.ok() ? passed : failed);
+    }
+  std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+  return failed ? 1 : 0;
+}
+
+// Why row `v` of c's kernel must not be measured: it disagrees with the reference on a small case,
+// or takes none of them. Empty: it may be.
+std::string refusal(const CaseList& cases, const KernelCase& c, int v) {
+  int checked = 0;
+  for (auto& small : cases) {
+    if (std::strcmp(small->kernel(), c.kernel()) != 0 || !small->info().small) continue;
+    if (!small->supports(v)) continue;
+    const Check r = check(*small, v);
+    if (!r.ok())
+      return cat("differs from the reference at ", small->size(), ", ", r.where, ": ",
+                 static_cast<int64_t>(std::min(100 * r.worst, 1e9)), "% of the tolerance");
+    ++checked;
+  }
+  return checked ? "" : "no small case to verify it with (--no-verify measures it all the same)";
+}
+
+int bench(const Options& o) {
+  const CaseList usual = all_cases();
+  CaseList chosen;
+  if (!o.shape.empty())
+    for (const auto& shape : parse_shapes(o.shape))
+      for (auto& c : cases_of_size(o.kernel, UserSizes(shape))) chosen.push_back(std::move(c));
+  BenchReport report(o.baseline);
+  // Before anything is measured: what would be found out at the end.
+  KRAIT_INPUT(o.save.empty() || std::ofstream(o.save, std::ios::app), "--save: cannot write ",
+              o.save);
+  KRAIT_INPUT(!o.markdown || std::filesystem::is_directory(o.source + "/kernels"),
+              "--markdown: there is no kernels/ in ", o.source, " (--source)");
+  std::map<std::pair<std::string, int>, std::string> refused;  // by kernel and variant
+  int measured = 0, failed = 0, skipped = 0;
+  report.print_head();
+  for (auto& c : o.shape.empty() ? usual : chosen) {
+    if (!wanted(o, *c)) continue;
+    std::map<Backend, CaseCopies> inputs;
+    for (int v = 0; v < c->variant_count(); ++v) {
+      if (!wanted(o, *c, v)) continue;
+      const Backend backend = c->variant_backend(v);
+      if (!available(backend)) {
+        ++skipped;
+        continue;
+      }
+      auto [why, unknown] = refused.try_emplace({c->kernel(), v});
+      if (unknown && !o.no_verify) why->second = refusal(usual, *c, v);
+      if (!why->second.empty()) {
+        std::printf("%-22s %-44s %-20s not measured: %s\n", c->kernel(), c->size().c_str(),
+                    c->variant_name(v), why->second.c_str());
+        ++failed;
+        continue;
+      }
+      report.add(*c, v, inputs.try_emplace(backend, *c, backend).first->second.time(v));
+      ++measured;
+    }
+  }
+  report.print_peaks();
+  std::printf("%d measured, %d refused, %d skipped\n", measured, failed, skipped);
+  if (!o.save.empty()) report.save(o.save);
+  if (o.markdown) report.write_pages(o.source);
+  return failed ? 1 : 0;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) try {
-  using namespace krait;
-  CLI::App app("Lists and verifies the kernels' variants.", "kernel_lab");
+  CLI::App app("Lists, verifies and measures the kernels' variants.", "kernel_lab");
   app.require_subcommand(1);
-  std::string kernel, variant, size, device;
-  bool all = false;
+  Options o;
   auto add = [&](const char* name, const char* help) {
     CLI::App* sub = app.add_subcommand(name, help);
-    sub->add_option("-k,--kernel", kernel, "only kernels whose name contains this");
-    sub->add_option("-v,--variant", variant, "only variants whose name contains this");
-    sub->add_option("-s,--size", size, "only cases whose size contains this");
-    sub->add_option("--device", device, "only variants for cpu or cuda")
+    sub->add_option("-k,--kernel", o.kernel, "only kernels whose name contains this");
+    sub->add_option("-v,--variant", o.variant, "only variants whose name contains this");
+    sub->add_option("-s,--size", o.size, "only cases whose size contains this");
+    sub->add_option("--device", o.device, "only variants for cpu or cuda")
         ->check(CLI::IsMember({"cpu", "cuda"}));
-    sub->add_flag("--all", all, "the large cases too");
+    sub->add_flag("--all", o.all, "the large cases too");
+    sub->add_flag("--large", o.large, "the large cases only");
+    return sub;
+  };
+  auto add_bench = [&](const char* name, const char* help) {
+    CLI::App* sub = add(name, help);
+    sub->add_option("--shape", o.shape,
+                    "sizes of your own: B=512,L=64 (sweep: B=128|512,L=64|197)");
+    sub->add_option("--baseline", o.baseline, "a file of --save to compare with");
+    sub->add_option("--save", o.save, "write the times to this file, as JSON");
+    sub->add_flag("--markdown", o.markdown, "rewrite the table in the kernel's .md");
+    sub->add_option("--source", o.source, "the source tree with the .md files");
+    sub->add_flag("--no-verify", o.no_verify, "measure variants without checking them first");
     return sub;
   };
   CLI::App* list = add("list", "one line per kernel, size and variant");
-  add("verify", "compare every variant with the reference");
+  CLI::App* verifying = add("verify", "compare every variant with the reference");
+  CLI::App* benching = add_bench("bench", "verify, then time every variant");
+  CLI::App* sweeping = add_bench("sweep", "bench over all combinations of several sizes");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     const int code = app.exit(e);
     return code == 0 ? 0 : 2;
   }
-
-  int passed = 0, failed = 0, skipped = 0;
-  for (auto& c : all_cases()) {
-    if (!std::strstr(c->kernel(), kernel.c_str())) continue;
-    if (c->size().find(size) == std::string::npos) continue;
-    if (!c->info().small && !all) continue;
-    for (int v = 0; v < c->variant_count(); ++v) {
-      if (!std::strstr(c->variant_name(v), variant.c_str())) continue;
-      const bool gpu = c->variant_backend(v) == Backend::cuda;
-      if (!device.empty() && gpu != (device == "cuda")) continue;
-      if (!c->supports(v)) continue;
-      const bool here = available(c->variant_backend(v));
-      std::printf("%-22s %-44s %-18s ", c->kernel(), c->size().c_str(), c->variant_name(v));
-      if (list->parsed()) {
-        std::printf("%s", gpu ? "cuda" : "cpu");
-        ++passed;
-      } else if (!here) {
-        std::printf("skip  no GPU here");
-        ++skipped;
-      } else {
-        Check r = check(*c, v);
-        std::printf("%s  %6.2f%% of tolerance at %s, nmse %.1e", r.ok() ? "ok  " : "FAIL",
-                    100 * r.worst, r.where.c_str(), r.nmse);
-        ++(r.ok() ? passed : failed);
-      }
-      std::printf("\n");
-      std::fflush(stdout);
-    }
-  }
-  if (list->parsed())
-    std::printf("%d rows\n", passed);
-  else
-    std::printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
-  return failed ? 1 : 0;
+  if (list->parsed()) return list_rows(o);
+  if (verifying->parsed()) return verify(o);
+  KRAIT_INPUT(!benching->parsed() || o.shape.find('|') == std::string::npos,
+              "bench takes one size; sweep takes several");
+  KRAIT_INPUT(!sweeping->parsed() || !o.shape.empty(), "sweep needs --shape, as in B=128|512,L=64");
+  return bench(o);
 } catch (const std::exception& e) {
   std::fprintf(stderr, "kernel_lab: %s\n", e.what());
   return dynamic_cast<const krait::InputError*>(&e) ? 2 : 1;

@@ -90,20 +90,31 @@ void CaseMemory::upload(const Buffer& b, const void* from, size_t bytes) {
   copy(backend_, b.memory.get(), all.data(), all.size());
 }
 
+CaseMemory::Buffer& CaseMemory::new_buffer(const char* name, DType dtype, int64_t count,
+                                           bool output) {
+  const size_t bytes = count * size_of(dtype) + 2 * guard_bytes;
+  const uintptr_t pretended = (uintptr_t{1} << 20) + bytes_;
+  auto memory =
+      mode_ == Mode::filled
+          ? case_scratch(backend_, bytes)
+          : std::shared_ptr<std::byte>(reinterpret_cast<std::byte*>(pretended), [](std::byte*) {});
+  bytes_ += (bytes + guard_bytes - 1) / guard_bytes * guard_bytes;
+  return buffers_.emplace_back(Buffer{name, dtype, count, output, std::move(memory)});
+}
+
 void* CaseMemory::add_raw(const void* from, size_t bytes) {
-  Buffer b{"", DType::u8, static_cast<int64_t>(bytes), false,
-           case_scratch(backend_, bytes + 2 * guard_bytes)};
-  upload(b, from, bytes);
-  buffers_.push_back(b);
+  const Buffer& b = new_buffer("", DType::u8, static_cast<int64_t>(bytes), false);
+  if (mode_ == Mode::filled) upload(b, from, bytes);
   return b.data();
 }
 
 void* CaseMemory::add(const char* name, DType dtype, int64_t count, bool output, double low,
                       double high, DType as, bool poison) {
-  const size_t bytes = count * size_of(dtype);
-  Buffer b{name, dtype, count, output, case_scratch(backend_, bytes + 2 * guard_bytes)};
-  std::vector<std::byte> values(bytes, std::byte{0xFF});  // all ones: NaN in every float type
   const uint64_t seed = buffers_.size() + 1;
+  const Buffer& b = new_buffer(name, dtype, count, output);
+  if (mode_ == Mode::addresses_only) return b.data();
+  const size_t bytes = count * size_of(dtype);
+  std::vector<std::byte> values(bytes, std::byte{0xFF});  // all ones: NaN in every float type
   if (!poison)
     for (int64_t i = 0; i < count; ++i) {
       const double v = low + (high - low) * hash01(seed, i);
@@ -117,7 +128,6 @@ void* CaseMemory::add(const char* name, DType dtype, int64_t count, bool output,
         });
     }
   upload(b, values.data(), bytes);
-  buffers_.push_back(b);
   return b.data();
 }
 
@@ -134,16 +144,14 @@ void* CaseMemory::in_u8(const char* name, int64_t count) {
   return add(name, DType::u8, count, false, 0, 256, DType::u8, false);
 }
 void* CaseMemory::values_i32(const char* name, const std::vector<int32_t>& values) {
-  Buffer b{name, DType::i32, static_cast<int64_t>(values.size()), false,
-           case_scratch(backend_, values.size() * 4 + 2 * guard_bytes)};
-  upload(b, values.data(), values.size() * 4);
-  buffers_.push_back(b);
+  const Buffer& b = new_buffer(name, DType::i32, static_cast<int64_t>(values.size()), false);
+  if (mode_ == Mode::filled) upload(b, values.data(), values.size() * 4);
   return b.data();
 }
 void* CaseMemory::values_accum(const char* name, const std::vector<double>& values) {
   const DType t = accum(stored_);
-  Buffer b{name, t, static_cast<int64_t>(values.size()), false,
-           case_scratch(backend_, values.size() * size_of(t) + 2 * guard_bytes)};
+  const Buffer& b = new_buffer(name, t, static_cast<int64_t>(values.size()), false);
+  if (mode_ == Mode::addresses_only) return b.data();
   std::vector<std::byte> raw(values.size() * size_of(t));
   for (size_t i = 0; i < values.size(); ++i)
     dispatch_float(t, [&]<class T>() {
@@ -151,7 +159,6 @@ void* CaseMemory::values_accum(const char* name, const std::vector<double>& valu
           T(static_cast<accum_t<T>>(round_to(values[i], accum(case_dtype_))));
     });
   upload(b, raw.data(), raw.size());
-  buffers_.push_back(b);
   return b.data();
 }
 void* CaseMemory::out(const char* name, int64_t count) {
@@ -171,6 +178,7 @@ void* CaseMemory::inout_accum(const char* name, int64_t count, double low, doubl
 }
 
 void* CaseMemory::computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute) {
+  if (mode_ == Mode::addresses_only) return new_buffer("", stored_, count, false).data();
   CaseMemory host(Backend::cpu, case_dtype_, stored_);
   std::vector<std::byte> result(count * size_of(stored_));
   compute(result.data(), host);
@@ -227,9 +235,6 @@ const Device& case_device(Backend backend) {
   static const Device cuda = find_device(Backend::cuda);
   return cuda;
 }
-Stream case_stream(Backend) {
-  return nullptr;
-}  // CUDA's default stream: no speed is measured here
 Libraries& case_libraries() {
   static Libraries libraries;
   return libraries;
@@ -251,6 +256,12 @@ void case_wait(Backend backend) {
   if (backend == Backend::cuda) KRAIT_CUDA_CHECK(cudaDeviceSynchronize());
 #endif
   (void)backend;
+}
+
+void KernelCase::run(int v, CaseMemory& memory) const {
+  const Launcher launch = build(memory)(v);
+  launch(nullptr);  // CUDA's default stream: no speed is measured here
+  case_wait(variant_backend(v));
 }
 
 // Allowed error: four times what the reference itself makes when it runs in the case's own type

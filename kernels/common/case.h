@@ -17,18 +17,22 @@
 #include "kernels/common/kernel.h"
 #include "kernels/common/libraries.h"
 #include "kernels/common/step_state.h"
+#include "kernels/common/user_sizes.h"
 
 namespace krait {
 
-// The memory of one run of a case. The same builder is run three times: with everything stored as
-// f64 (the exact answer), with the reference in the case's own type, and for the variant under
-// test. Inputs are a hash of (position of the buffer, index), rounded to the CASE's type each time,
-// so all three start from identical numbers. Outputs start as NaN. Guard words stand around every
-// buffer.
+// The memory a case runs on. To check a variant, the same builder is run three times: with
+// everything stored as f64 (the exact answer), with the reference in the case's own type, and for
+// the variant under test. Inputs are a hash of (position of the buffer, index), rounded to the
+// CASE's type each time, so all three start from identical numbers. Outputs start as NaN. Guard
+// words stand around every buffer.
 class CaseMemory {
  public:
-  CaseMemory(Backend backend, DType case_dtype, DType stored)
-      : backend_(backend), case_dtype_(case_dtype), stored_(stored) {}
+  // Without memory: the builder gets addresses that nothing may read. This says at once how many
+  // bytes a case needs, and which variants take it.
+  enum class Mode { filled, addresses_only };
+  CaseMemory(Backend backend, DType case_dtype, DType stored, Mode mode = Mode::filled)
+      : backend_(backend), case_dtype_(case_dtype), stored_(stored), mode_(mode) {}
 
   DType dtype() const { return stored_; }               // of activations in this run
   DType accum_dtype() const { return accum(stored_); }  // of statistics and small parameters
@@ -68,6 +72,7 @@ class CaseMemory {
     void* data() const;
   };
   const std::vector<Buffer>& buffers() const { return buffers_; }
+  size_t bytes() const { return bytes_; }  // of all buffers, with guards
   std::vector<double> read(const Buffer& b) const;
   std::string broken_guard() const;  // the name of a buffer something wrote around; else empty
 
@@ -76,14 +81,18 @@ class CaseMemory {
             DType as, bool poison);
   void* add_raw(const void* from, size_t bytes);
   void* add_copy(const void* from, size_t bytes);
+  Buffer& new_buffer(const char* name, DType dtype, int64_t count, bool output);
   void upload(const Buffer& b, const void* from, size_t bytes);
   Backend backend_;
   DType case_dtype_, stored_;
+  Mode mode_;
+  size_t bytes_ = 0;
   std::vector<Buffer> buffers_;
 };
 
 struct Cost {
   double bytes = 0, flops = 0;  // of a perfect kernel
+  bool matrix = false;          // the flops are a product of matrices, done in the case's type
 };
 struct CaseInfo {
   std::string size;  // "rows=8320 D=192"; the dtype is appended
@@ -94,26 +103,34 @@ struct CaseInfo {
   bool small = true;  // part of the test suite; false: only kernel_lab runs it
 };
 
+using Launcher = std::function<void(Stream)>;  // queues one launch, and does not wait
+using RowLauncher = std::function<Launcher(int v)>;
+
 class KernelCase {
  public:
   explicit KernelCase(CaseInfo info) : info_(std::move(info)) {}
   virtual ~KernelCase() = default;
   const CaseInfo& info() const { return info_; }
   std::string size() const { return info_.size + " " + name_of(info_.dtype); }
+  const std::string& folder() const { return folder_; }  // below kernels/
+  void set_folder(std::string folder) { folder_ = std::move(folder); }
   virtual const char* kernel() const = 0;
   virtual int variant_count() const = 0;
   virtual const char* variant_name(int v) const = 0;
   virtual Backend variant_backend(int v) const = 0;
   virtual bool supports(int v) const = 0;
-  // Builds the inputs in `memory` and runs row `v` on them once.
-  virtual void run(int v, CaseMemory& memory) const = 0;
+  // Builds the inputs in `memory`, once. The result gives row `v` with scratch of its own, to be
+  // launched on them as often as one likes; what is added to then grows. Needs `memory` to stay.
+  virtual RowLauncher build(CaseMemory& memory) const = 0;
+  // Builds the inputs, launches row `v` once and waits.
+  void run(int v, CaseMemory& memory) const;
 
  private:
   CaseInfo info_;
+  std::string folder_;
 };
 
 const Device& case_device(Backend backend);  // found once
-Stream case_stream(Backend backend);
 Libraries& case_libraries();
 std::shared_ptr<std::byte> case_scratch(Backend backend, size_t bytes);
 void case_wait(Backend backend);
@@ -131,20 +148,22 @@ class CaseOf final : public KernelCase {
   bool supports(int v) const override {
     const auto& row = variants<P>()[v];
     if (!row.supports) return true;
-    CaseMemory memory(Backend::cpu, info().dtype, info().dtype);
+    CaseMemory memory(row.backend, info().dtype, info().dtype, CaseMemory::Mode::addresses_only);
     return row.supports(build_(memory),
                         available(row.backend) ? case_device(row.backend) : Device{row.backend});
   }
-  void run(int v, CaseMemory& memory) const override {
-    const auto& row = variants<P>()[v];
-    const P p = build_(memory);
-    auto scratch = case_scratch(row.backend, row.scratch_bytes ? row.scratch_bytes(p) : 0);
-    krait::run(row, p,
-               {.device = case_device(row.backend),
-                .stream = case_stream(row.backend),
-                .scratch = scratch.get(),
-                .libraries = &case_libraries()});
-    case_wait(row.backend);
+  RowLauncher build(CaseMemory& memory) const override {
+    return [p = build_(memory)](int v) -> Launcher {
+      const auto& row = variants<P>()[v];
+      auto scratch = case_scratch(row.backend, row.scratch_bytes ? row.scratch_bytes(p) : 0);
+      return [&row, p, scratch](Stream stream) {
+        krait::run(row, p,
+                   {.device = case_device(row.backend),
+                    .stream = stream,
+                    .scratch = scratch.get(),
+                    .libraries = &case_libraries()});
+      };
+    };
   }
 
  private:
@@ -157,6 +176,9 @@ std::unique_ptr<KernelCase> make_case(CaseInfo info, typename CaseOf<P>::Build b
   return std::make_unique<CaseOf<P>>(std::move(info), std::move(build));
 }
 CaseList all_cases();  // one line per kernel folder, in kernels/cases.cpp
+// Cases of sizes a user chose, of every kernel whose name contains `kernel`. Throws InputError when
+// none of them takes sizes, or not these.
+CaseList cases_of_size(const std::string& kernel, const UserSizes& sizes);
 
 // The worst disagreement of variant `v` with the reference, in units of the tolerance.
 struct Check {

@@ -79,6 +79,16 @@ void add(CaseList& list, DType t, const Size& z) {
 
 }  // namespace
 
+void add_conv1d_size(CaseList& list, UserSizes& sizes) {
+  const Size s{.B = sizes.take("B", 512, 1 << 16),
+               .L = sizes.take("L", 64, 1 << 16),
+               .E = sizes.take("E", 384, 1 << 14),
+               .K = static_cast<int>(sizes.take("K", 4, 8)),
+               .sides = static_cast<int>(sizes.take("sides", 2, 2)),
+               .small = false};
+  for (DType t : {DType::f32, DType::bf16}) add(list, t, s);
+}
+
 void add_conv1d_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16}) {
     add(list, t, {.B = 3, .L = 1, .E = 5, .K = 4, .sides = 2});

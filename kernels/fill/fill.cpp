@@ -28,8 +28,9 @@ std::span<const Variant<Fill>> variants<Fill>() {
 
 void add_fill_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16})
-    list.push_back(
-        make_case<Fill>({.size = "rows=37 width=19 of 23", .dtype = t}, [](CaseMemory& m) {
+    list.push_back(make_case<Fill>(
+        {.size = "rows=37 width=19 of 23", .dtype = t, .cost = {37.0 * 19 * size_of(t)}},
+        [](CaseMemory& m) {
           return Fill{m.dtype(), 37, 19, 23, 0.75, m.inout("y", 37 * 23, -1, 1)};
         }));
 }

@@ -20,7 +20,7 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
       {.size = cat("m=", s.m, " n=", s.n, " k=", s.k, s.ta ? " A'" : "", s.tb ? " B'" : "",
                    s.add ? " add" : "", s.wide_c ? " C accum" : "", s.strided ? " strided" : ""),
        .dtype = t,
-       .cost = {bytes, 2.0 * s.m * s.n * s.k},
+       .cost = {bytes, 2.0 * s.m * s.n * s.k, true},
        .small = small},
       [=](CaseMemory& m) {
         const int64_t count = s.m * (s.n + gap);
@@ -46,6 +46,19 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
 }
 
 }  // namespace
+
+void add_matmul_size(CaseList& list, UserSizes& sizes) {
+  const int64_t most = 1 << 20;
+  const Size s{.m = sizes.take("m", 4096, most),
+               .n = sizes.take("n", 4096, most),
+               .k = sizes.take("k", 4096, most),
+               .ta = sizes.take("ta", 0, 1, 0) == 1,
+               .tb = sizes.take("tb", 0, 1, 0) == 1,
+               .add = false,
+               .wide_c = false,
+               .strided = false};
+  for (DType t : {DType::f32, DType::bf16}) add(list, s, t, false);
+}
 
 void add_matmul_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16}) {

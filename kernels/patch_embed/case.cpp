@@ -21,7 +21,7 @@ void add(CaseList& list, DType t, int64_t B, int64_t D, PatchGrid g, Options o =
                             " stride=", g.stride, o.bias ? "" : " no bias", o.dw ? "" : " no dw",
                             o.dimages ? "" : " no dimages", o.add ? " add" : ""),
                 .dtype = t,
-                .cost = {bytes, flops},
+                .cost = {bytes, flops, true},
                 .slack = t == DType::bf16 ? 2.0 : 1.0,
                 .small = o.small};
   list.push_back(make_case<PatchEmbedFwd>(info, [=](CaseMemory& m) {
@@ -35,7 +35,7 @@ void add(CaseList& list, DType t, int64_t B, int64_t D, PatchGrid g, Options o =
                          .b = o.bias ? m.in_accum("b", D, -1, 1) : nullptr,
                          .y = m.out("y", out)};
   }));
-  info.cost = {bytes * (o.dimages ? 2 : 1), flops * (o.dw + o.dimages)};
+  info.cost = {bytes * (o.dimages ? 2 : 1), flops * (o.dw + o.dimages), true};
   list.push_back(make_case<PatchEmbedBwd>(info, [=](CaseMemory& m) {
     return PatchEmbedBwd{.dtype = m.dtype(),
                          .B = B,

@@ -134,6 +134,18 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
 
 }  // namespace
 
+void add_selective_scan_size(CaseList& list, UserSizes& sizes) {
+  const Size s{.B = sizes.take("B", 512, 1 << 16),
+               .L = sizes.take("L", 64, 1 << 16),
+               .E = static_cast<int>(sizes.take("E", 384, 1 << 14)),
+               .N = static_cast<int>(sizes.take("N", 16, 64)),
+               .sides = static_cast<int>(sizes.take("sides", 1, 2))};
+  for (DType t : {DType::f32, DType::bf16}) {
+    add_forward(list, s, t, false);
+    add_backward(list, s, t, false);
+  }
+}
+
 void add_selective_scan_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16}) {
     for (const Size& s :
