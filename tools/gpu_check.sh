@@ -4,7 +4,7 @@
 #   tools/gpu_check.sh [BUILD_FOLDER]      (default build/gpu-check; reuses what is built)
 # SANITIZE=0 leaves compute-sanitizer out.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 build=${1:-build/gpu-check}
 failed=0
 step() {  # step NAME COMMAND...: runs it, says how it ended and how long it took
