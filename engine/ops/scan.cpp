@@ -22,6 +22,33 @@ void check_side(const ScanSide& s, const Shape& first, DType type) {
   KRAIT_CHECK(!s.bias || s.bias.shape() == Shape({E}), "selective_scan: bias is ", s.bias.shape());
 }
 
+// What ScanFwd::Side and ScanBwd::Side have in common.
+template <class Side>
+void set_inputs(Side& to, const ScanSide& s) {
+  to.reverse = s.reverse;
+  to.u = s.u.data();
+  to.delta = s.delta.data();
+  to.A_log = s.A_log.data();
+  to.Bm = s.Bm.data();
+  to.Cm = s.Cm.data();
+  to.D = s.D.data();
+  to.bias = s.bias.data();
+  to.b_row = s.Bm.row_stride();
+  to.c_row = s.Cm.row_stride();
+}
+// ... and ScanFwd and ScanBwd themselves.
+template <class P>
+void set_sizes(P& p, const ScanSide& s, size_t sides, double scale, bool softplus) {
+  p.dtype = s.u.dtype();
+  p.B = s.u.shape(0);
+  p.L = s.u.shape(1);
+  p.E = static_cast<int>(s.u.shape(2));
+  p.N = static_cast<int>(s.A_log.shape(-1));
+  p.sides = static_cast<int>(sides);
+  p.softplus = softplus;
+  p.scale = scale;
+}
+
 // Everything the backward pass reads.
 struct Kept {
   std::vector<ScanSide> sides;
@@ -33,44 +60,28 @@ struct Kept {
 
 // Launches the gradient of sides [from, to). Their targets must not overlap.
 void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t from, size_t to) {
-  const Tensor& u = kept.sides[0].u;
   ScanBwd p{};
-  p.dtype = u.dtype();
-  p.B = u.shape(0);
-  p.L = u.shape(1);
-  p.E = static_cast<int>(u.shape(2));
-  p.N = static_cast<int>(kept.sides[0].A_log.shape(-1));
-  p.sides = static_cast<int>(to - from);
-  p.softplus = kept.softplus;
-  p.scale = kept.scale;
+  set_sizes(p, kept.sides[0], to - from, kept.scale, kept.softplus);
   for (size_t k = from; k < to; ++k) {
     const ScanSide& s = kept.sides[k];
     const auto du = step.into(s.u), ddelta = step.into(s.delta), dB = step.into(s.Bm),
                dC = step.into(s.Cm);
-    p.side[k - from] = {.reverse = s.reverse,
-                        .u = s.u.data(),
-                        .delta = s.delta.data(),
-                        .A_log = s.A_log.data(),
-                        .Bm = s.Bm.data(),
-                        .Cm = s.Cm.data(),
-                        .D = s.D.data(),
-                        .bias = s.bias.data(),
-                        .b_row = s.Bm.row_stride(),
-                        .c_row = s.Cm.row_stride(),
-                        .states = kept.states[k].data(),
-                        .du = du.data(),
-                        .ddelta = ddelta.data(),
-                        .dBm = dB.data(),
-                        .dCm = dC.data(),
-                        .db_row = dB.grad.row_stride(),
-                        .dc_row = dC.grad.row_stride(),
-                        .accumulate_du = du.accumulate,
-                        .accumulate_ddelta = ddelta.accumulate,
-                        .accumulate_dBm = dB.accumulate,
-                        .accumulate_dCm = dC.accumulate,
-                        .dA_log = step.into_accumulated(s.A_log).data(),
-                        .dD = step.into_accumulated(s.D).data(),
-                        .dbias = step.into_accumulated(s.bias).data()};
+    auto& side = p.side[k - from];
+    set_inputs(side, s);
+    side.states = kept.states[k].data();
+    side.du = du.data();
+    side.ddelta = ddelta.data();
+    side.dBm = dB.data();
+    side.dCm = dC.data();
+    side.db_row = dB.grad.row_stride();
+    side.dc_row = dC.grad.row_stride();
+    side.accumulate_du = du.accumulate;
+    side.accumulate_ddelta = ddelta.accumulate;
+    side.accumulate_dBm = dB.accumulate;
+    side.accumulate_dCm = dC.accumulate;
+    side.dA_log = step.into_accumulated(s.A_log).data();
+    side.dD = step.into_accumulated(s.D).data();
+    side.dbias = step.into_accumulated(s.bias).data();
   }
   p.z = kept.z.data();
   p.z_row = kept.z.row_stride();
@@ -95,14 +106,7 @@ Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Te
   KRAIT_CHECK(!z || z.shape() == u.shape(), "selective_scan: z is ", z.shape(), ", u is ",
               u.shape());
   ScanFwd p{};
-  p.dtype = u.dtype();
-  p.B = u.shape(0);
-  p.L = u.shape(1);
-  p.E = static_cast<int>(u.shape(2));
-  p.N = static_cast<int>(sides[0].A_log.shape(-1));
-  p.sides = static_cast<int>(sides.size());
-  p.softplus = softplus;
-  p.scale = scale;
+  set_sizes(p, sides[0], sides.size(), scale, softplus);
   Kept kept{.sides = sides, .states = {}, .z = z, .sum = {}, .scale = scale, .softplus = softplus};
   const bool keep = ctx.tape() != nullptr;
   // The CPU's f32 row makes the states again; in bf16 it predicts what a GPU does, rounding and
@@ -114,17 +118,8 @@ Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Te
     KRAIT_CHECK(s.A_log.shape(-1) == p.N, "selective_scan: the sides have different states");
     kept.states.push_back(
         keep_states ? ctx.empty({p.B, scan_state_count(p.L, p.N), p.E, p.N}, u.dtype()) : Tensor());
-    p.side[k] = {.reverse = s.reverse,
-                 .u = s.u.data(),
-                 .delta = s.delta.data(),
-                 .A_log = s.A_log.data(),
-                 .Bm = s.Bm.data(),
-                 .Cm = s.Cm.data(),
-                 .D = s.D.data(),
-                 .bias = s.bias.data(),
-                 .b_row = s.Bm.row_stride(),
-                 .c_row = s.Cm.row_stride(),
-                 .states = kept.states[k].data()};
+    set_inputs(p.side[k], s);
+    p.side[k].states = kept.states[k].data();
   }
   Tensor y = ctx.empty(u.shape(), u.dtype());                 // (B, L, E)
   if (keep && z) kept.sum = ctx.empty(u.shape(), u.dtype());  // (B, L, E)
