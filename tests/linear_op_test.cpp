@@ -1,0 +1,66 @@
+// Gradients of linear and split, with and without bias, and of values used more than once.
+#include "tests/support.h"
+
+using namespace krait;
+
+TEST_CASE("linear: gradient, and a value used twice adds its gradients") {
+  Context ctx(Backend::cpu, 1 << 20);
+  check_gradients(ctx, {random_f64(ctx, {4, 4}, 1), random_f64(ctx, {4, 4}, 2)}, [&](auto& in) {
+    Tensor h = silu(ctx, linear(ctx, in[0], in[1]));
+    return linear(ctx, h, linear(ctx, h, in[1]));
+  });
+}
+TEST_CASE("linear: gradient, with bias, over batches of rows, also with a wide result") {
+  Context ctx(Backend::cpu, 1 << 20);
+  for (bool wide : {false, true})
+    check_gradients(
+        ctx, {random_f64(ctx, {2, 3, 5}, 1), random_f64(ctx, {4, 5}, 2), random_f64(ctx, {4}, 3)},
+        [&](auto& in) { return linear(ctx, in[0], in[1], in[2], wide); });
+}
+TEST_CASE("linear: a wide result of bf16 operands is f32, and its gradients are close to f64's") {
+  Context ctx(Backend::cpu, 1 << 20);
+  Tensor x64 = random_f64(ctx, {6, 8}, 1), w64 = random_f64(ctx, {5, 8}, 2);
+  auto run = [&](DType type) {
+    Tensor x = ctx.from_values(x64.shape(), type, ctx.values(x64));
+    Tensor w = ctx.from_values(w64.shape(), type, ctx.values(w64));
+    Tape tape;
+    tape.watch(x);
+    tape.watch(w, ctx.zeros(w.shape(), accum(type)));
+    auto recording = ctx.record(tape);
+    Tensor y = linear(ctx, x, w, {}, true);
+    CHECK(y.dtype() == accum(type));
+    tape.backward(ctx, y);
+    auto v = ctx.values(tape.grad(x)), dw = ctx.values(tape.grad(w));
+    v.insert(v.end(), dw.begin(), dw.end());
+    return v;
+  };
+  const auto exact = run(DType::f64), rounded = run(DType::bf16);
+  for (size_t i = 0; i < exact.size(); ++i)
+    CHECK(rounded[i] == doctest::Approx(exact[i]).epsilon(0.02).scale(1));
+}
+TEST_CASE("split: gradients, also of a part that is unused, used twice, or split again") {
+  Context ctx(Backend::cpu, 1 << 20);
+  check_gradients(
+      ctx,
+      {random_f64(ctx, {3, 4}, 1), random_f64(ctx, {7, 4}, 2), random_f64(ctx, {4, 2}, 3),
+       random_f64(ctx, {4, 1}, 4)},
+      [&](auto& in) {
+        Tensor wide = linear(ctx, in[0], in[1]);                       // (3, 7)
+        Tensor early = linear(ctx, wide, random_f64(ctx, {4, 7}, 9));  // used before the split
+        auto parts = split(ctx, wide, {2, 3, 2});                      // the last: unused
+        auto inner = split(ctx, parts[1], {2, 1});
+        Tensor a = linear(ctx, parts[0], in[2]);  // (3, 4)
+        Tensor b = linear(ctx, inner[0], in[2]);  // in[2] used twice
+        Tensor c = linear(ctx, inner[1], in[3]);
+        Tensor d = linear(ctx, linear(ctx, a, b), linear(ctx, c, early));
+        return linear(ctx, d, linear(ctx, a, linear(ctx, parts[0], in[2])));
+      });
+}
+TEST_CASE("linear, split: wrong shapes say so") {
+  Context ctx(Backend::cpu, 1 << 20);
+  Tensor x = random_f64(ctx, {3, 5}, 1), w = random_f64(ctx, {4, 6}, 2);
+  CHECK_THROWS_WITH_AS(linear(ctx, x, w), doctest::Contains("w is (4, 6), x is (3, 5)"), Error);
+  CHECK_THROWS_WITH_AS(linear(ctx, x, random_f64(ctx, {4, 5}, 2), random_f64(ctx, {5}, 3)),
+                       doctest::Contains("b is (5)"), Error);
+  CHECK_THROWS_WITH_AS(split(ctx, x, {2, 2}), doctest::Contains("the widths add up to 4"), Error);
+}
