@@ -1,3 +1,4 @@
+// The two copies of each step, through pinned memory used in turn.
 #include "engine/step_channel.h"
 
 #include <cstring>
@@ -73,10 +74,6 @@ StepChannel::Arrived StepChannel::take(int slot) {
 #endif
   waiting_[slot] = false;
   return std::pair{slots_[slot].state, slots_[slot].result};
-}
-
-void StepChannel::clear_result() {
-  ctx_.fill(result_, 0);
 }
 
 }  // namespace krait

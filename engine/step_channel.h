@@ -27,7 +27,6 @@ class StepChannel {
   Arrived exchange();
   // The result of the last step, after waiting for it. Nothing if it was returned already.
   Arrived drain();
-  void clear_result();  // loss, norm and the halted flag are zero again
 
  private:
   struct Slot {  // in pinned memory

@@ -1,3 +1,4 @@
+// How a row is timed: buffers in turn (cold), the same ones (hot), and the peaks of the device.
 #include "tools/bench.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Tables, saved runs and the sizes of --shape, as text.
 #include "tools/bench_report.h"
 
 #include <charconv>

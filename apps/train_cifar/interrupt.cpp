@@ -1,3 +1,4 @@
+// The signal handler behind interrupt.h.
 #include "apps/train_cifar/interrupt.h"
 
 #include <csignal>

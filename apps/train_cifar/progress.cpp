@@ -1,3 +1,4 @@
+// Draws the bar, or prints a line, and works out images/s and the time left.
 #include "apps/train_cifar/progress.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Sets a training up, runs its steps and epochs, evaluates, logs and saves.
 #include "apps/train_cifar/trainer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The memory of a case with its guard words, and the comparison with the reference.
 #include "kernels/common/case.h"
 
 #include <algorithm>
@@ -142,24 +143,6 @@ void* CaseMemory::in_i32(const char* name, int64_t count, int32_t below) {
 }
 void* CaseMemory::in_u8(const char* name, int64_t count) {
   return add(name, DType::u8, count, false, 0, 256, DType::u8, false);
-}
-void* CaseMemory::values_i32(const char* name, const std::vector<int32_t>& values) {
-  const Buffer& b = new_buffer(name, DType::i32, static_cast<int64_t>(values.size()), false);
-  if (mode_ == Mode::filled) upload(b, values.data(), values.size() * 4);
-  return b.data();
-}
-void* CaseMemory::values_accum(const char* name, const std::vector<double>& values) {
-  const DType t = accum(stored_);
-  const Buffer& b = new_buffer(name, t, static_cast<int64_t>(values.size()), false);
-  if (mode_ == Mode::addresses_only) return b.data();
-  std::vector<std::byte> raw(values.size() * size_of(t));
-  for (size_t i = 0; i < values.size(); ++i)
-    dispatch_float(t, [&]<class T>() {
-      reinterpret_cast<T*>(raw.data())[i] =
-          T(static_cast<accum_t<T>>(round_to(values[i], accum(case_dtype_))));
-    });
-  upload(b, raw.data(), raw.size());
-  return b.data();
 }
 void* CaseMemory::out(const char* name, int64_t count) {
   return add(name, stored_, count, true, 0, 0, stored_, true);

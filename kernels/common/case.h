@@ -43,8 +43,6 @@ class CaseMemory {
   void* in_accum(const char* name, int64_t count, double low, double high);
   void* in_i32(const char* name, int64_t count, int32_t below);  // uniform in 0 .. below - 1
   void* in_u8(const char* name, int64_t count);
-  void* values_i32(const char* name, const std::vector<int32_t>& values);
-  void* values_accum(const char* name, const std::vector<double>& values);
   // Written by the kernel, compared with the reference.
   void* out(const char* name, int64_t count);
   void* out_accum(const char* name, int64_t count);

@@ -1,3 +1,4 @@
+// Makes and drops what Libraries holds; the rows that call a library fill it.
 #include "kernels/common/libraries.h"
 
 #include "kernels/common/libraries_impl.h"

@@ -11,29 +11,6 @@ namespace {
 
 constexpr int max_taps = 8;
 
-// Calls f.template operator()<K>() for the run-time number of taps.
-template <class F>
-void with_taps(int K, F&& f) {
-  switch (K) {
-    case 1:
-      return f.template operator()<1>();
-    case 2:
-      return f.template operator()<2>();
-    case 3:
-      return f.template operator()<3>();
-    case 4:
-      return f.template operator()<4>();
-    case 5:
-      return f.template operator()<5>();
-    case 6:
-      return f.template operator()<6>();
-    case 7:
-      return f.template operator()<7>();
-    case 8:
-      return f.template operator()<8>();
-  }
-}
-
 // In scratch, for each side: the taps (K, E) and the bias (E), so that loops over channels read
 // neighbours; then a row of zeros (E), which stands for the tokens outside.
 template <class P>
@@ -149,7 +126,7 @@ void conv1d_fwd_openmp(const Conv1dFwd& p, const Launch& l) {
   float* taps = static_cast<float*>(l.scratch);
   lay_out_taps(p, taps);
   const float* zeros = taps + p.sides * (p.K + 1) * p.E;
-  with_taps(p.K, [&]<int K>() {
+  with_taps<1>(p.K, [&]<int K>() {
     const int64_t E = p.E, tokens = p.B * p.L;
 #pragma omp parallel for schedule(static)
     for (int64_t at = 0; at < tokens; ++at)
@@ -184,7 +161,7 @@ void conv1d_bwd_openmp(const Conv1dBwd& p, const Launch& l) {
   const float* zeros = taps + p.sides * (p.K + 1) * p.E;
   float* slices = taps + taps_count(p);
   const int64_t count = slices_of(p), sums_count = p.sides * (p.K + 1) * p.E;
-  with_taps(p.K, [&]<int K>() {
+  with_taps<1>(p.K, [&]<int K>() {
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t s = 0; s < count; ++s) {
       float* sums = slices + s * slice_count(p);

@@ -23,4 +23,11 @@ bool conv1d_bwd_window_supports(const Conv1dBwd&, const Device&);
 size_t conv1d_bwd_window_scratch(const Conv1dBwd&);
 #endif
 
+// Calls f.template operator()<K>() for the run-time number of taps, `least` to 8.
+template <int least, class F>
+void with_taps(int K, F&& f) {
+  if (K == least) return f.template operator()<least>();
+  if constexpr (least < 8) with_taps<least + 1>(K, f);
+}
+
 }  // namespace krait

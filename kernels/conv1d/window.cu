@@ -266,26 +266,6 @@ __global__ void add_slices(Ordered<Conv1dBwd::Side> o, int K, int64_t E, int sli
   }
 }
 
-template <class F>
-void with_taps(int K, F&& f) {
-  switch (K) {
-    case 2:
-      return f.template operator()<2>();
-    case 3:
-      return f.template operator()<3>();
-    case 4:
-      return f.template operator()<4>();
-    case 5:
-      return f.template operator()<5>();
-    case 6:
-      return f.template operator()<6>();
-    case 7:
-      return f.template operator()<7>();
-    case 8:
-      return f.template operator()<8>();
-  }
-}
-
 // Calls f with the type and the number of channels of a thread: 2 in bf16 where every row starts at
 // an even element of aligned memory.
 template <class F>
@@ -339,7 +319,7 @@ void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
                      aligned(o.side[1].y);
   const int64_t runs = runs_of(p.L, fwd_run), groups = (p.B * runs + block_runs - 1) / block_runs;
   with_type(p.dtype, pairs, [&]<class T, int V>() {
-    with_taps(p.K, [&]<int K>() {
+    with_taps<2>(p.K, [&]<int K>() {
       const unsigned y = blocks_for(groups, 1, 65535);
       const dim3 grid(blocks_for(p.E, lanes * V), y, blocks_for(groups, y));
       fwd<T, V, K><<<grid, dim3(lanes, block_runs), 0, l.stream>>>(p, o, runs);
@@ -368,7 +348,7 @@ void conv1d_bwd_window(const Conv1dBwd& p, const Launch& l) {
   const int slices = slices_of(p);
   auto part = static_cast<float*>(l.scratch);
   with_type(p.dtype, pairs, [&]<class T, int V>() {
-    with_taps(p.K, [&]<int K>() {
+    with_taps<2>(p.K, [&]<int K>() {
       const dim3 grid(blocks_for(p.E, lanes * V), slices);
       bwd<T, V, K>
           <<<grid, dim3(lanes, block_runs), 0, l.stream>>>(p, o, runs_of(p.L, bwd_run), part);

@@ -8,10 +8,6 @@ namespace {
 constexpr int threads = 256;
 constexpr int64_t most_blocks = 4096;
 
-#define KRAIT_GRID_STRIDE(i, n)                                             \
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
-       i += int64_t{gridDim.x} * blockDim.x)
-
 template <class T, class F>
 __global__ void unary_fwd(UnaryFwd p) {
   KRAIT_GRID_STRIDE(i, p.n)

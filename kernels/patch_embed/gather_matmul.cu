@@ -12,10 +12,6 @@ namespace {
 constexpr int threads = 256;
 constexpr int64_t most_blocks = 8192;
 
-#define KRAIT_GRID_STRIDE(i, n)                                             \
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
-       i += int64_t{gridDim.x} * blockDim.x)
-
 // A thread owns every (grid size)-th element of cols (B P, C p p).
 template <class T>
 __global__ void gather_patches(PatchGrid g, int64_t count, const T* images, T* cols) {

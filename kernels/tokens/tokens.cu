@@ -13,10 +13,6 @@ namespace {
 constexpr int threads = 256;
 constexpr int64_t most_blocks = 8192;
 
-#define KRAIT_GRID_STRIDE(i, n)                                             \
-  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
-       i += int64_t{gridDim.x} * blockDim.x)
-
 template <class T>
 __device__ void put(void* to, int64_t i, float v, bool add) {
   T& t = static_cast<T*>(to)[i];

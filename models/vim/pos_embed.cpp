@@ -1,3 +1,4 @@
+// Bicubic interpolation of a grid of embeddings.
 #include "models/vim/pos_embed.h"
 
 #include <algorithm>

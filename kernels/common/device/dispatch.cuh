@@ -19,4 +19,9 @@ inline unsigned blocks_for(int64_t work, int64_t threads, int64_t most = int64_t
   return static_cast<unsigned>(n < 1 ? 1 : n < most ? n : most);
 }
 
+// A thread takes every (grid size)-th of n items, so any grid does for any n.
+#define KRAIT_GRID_STRIDE(i, n)                                             \
+  for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < (n); \
+       i += int64_t{gridDim.x} * blockDim.x)
+
 }  // namespace krait
