@@ -11,17 +11,25 @@ struct Size {
   int E, N, sides;
   bool gate = true, params = true, softplus = true, add = false;
   bool first_reversed = false;  // with one side: scan from the last token
+  bool odd_rows = false;        // rows of B, C, z on odd addresses, which no model has
 };
 
 std::string text(const Size& s) {
   return cat("B=", s.B, " L=", s.L, " E=", s.E, " N=", s.N, " sides=", s.sides,
              s.gate ? "" : " no z", s.params ? "" : " no D, bias", s.softplus ? "" : " no softplus",
-             s.add ? " add" : "", s.first_reversed ? " reversed" : "");
+             s.add ? " add" : "", s.first_reversed ? " reversed" : "",
+             s.odd_rows ? " odd rows" : "");
 }
 
-// Rows of B and C as the model has them: columns of (dt | B | C), 5 of dt.
+// Rows of B and C as the model has them: columns of (dt | B | C). z is the half of a row.
+int64_t dt_columns(const Size& s) {
+  return s.odd_rows ? 5 : 12;
+}
 int64_t bc_row(const Size& s) {
-  return 5 + 2 * s.N;
+  return dt_columns(s) + 2 * s.N;
+}
+int64_t z_row(const Size& s) {
+  return s.odd_rows ? s.E + 3 : 2 * s.E;
 }
 
 template <class Side>
@@ -33,8 +41,8 @@ void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
   side.delta = m.in("delta", n, s.softplus ? -4 : 0.01, s.softplus ? 2 : 0.5);
   side.A_log = m.in_accum("A_log", int64_t{s.E} * s.N, -0.5, 2.8);
   auto bc = static_cast<std::byte*>(m.in("BC", rows, -1, 1));
-  side.Bm = bc + 5 * size_of(m.dtype());
-  side.Cm = bc + (5 + s.N) * size_of(m.dtype());
+  side.Bm = bc + dt_columns(s) * size_of(m.dtype());
+  side.Cm = bc + (dt_columns(s) + s.N) * size_of(m.dtype());
   side.b_row = side.c_row = bc_row(s);
   side.D = s.params ? m.in_accum("D", s.E, -1, 1) : nullptr;
   side.bias = s.params ? m.in_accum("bias", s.E, -2, 0) : nullptr;
@@ -58,7 +66,7 @@ void add_forward(CaseList& list, const Size& s, DType t, bool small) {
           if (s.gate)  // some cases without kept states: inference
             p.side[k].states = m.out("states", s.B * scan_state_count(s.L, s.N) * s.E * s.N);
         }
-        p.z_row = s.E + 3;
+        p.z_row = z_row(s);
         p.z = s.gate ? m.in("z", s.B * s.L * p.z_row, -3, 3) : nullptr;
         p.sum = s.gate ? m.out("sum", s.B * s.L * s.E) : nullptr;
         p.y = m.out("y", s.B * s.L * s.E);
@@ -86,8 +94,8 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
           side.du = s.add ? m.inout("du", n, -1, 1) : m.out("du", n);
           side.ddelta = s.add ? m.inout("ddelta", n, -1, 1) : m.out("ddelta", n);
           auto d = static_cast<std::byte*>(m.inout("dBC", rows, -1, 1));
-          side.dBm = d + 5 * size_of(m.dtype());
-          side.dCm = d + (5 + s.N) * size_of(m.dtype());
+          side.dBm = d + dt_columns(s) * size_of(m.dtype());
+          side.dCm = d + (dt_columns(s) + s.N) * size_of(m.dtype());
           side.db_row = side.dc_row = bc_row(s);
           side.accumulate_du = side.accumulate_ddelta = s.add;
           side.accumulate_dBm = side.accumulate_dCm = s.add;
@@ -95,11 +103,11 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
           side.dD = s.params ? m.inout_accum("dD", s.E, -1, 1) : nullptr;
           side.dbias = s.params ? m.inout_accum("dbias", s.E, -1, 1) : nullptr;
         }
-        p.z_row = s.E + 3;
+        p.z_row = z_row(s);
         p.z = s.gate ? m.in("z", s.B * s.L * p.z_row, -3, 3) : nullptr;
         p.sum = s.gate ? m.in("sum", n, -2, 2) : nullptr;
         p.dy = m.in("dy", n, -1, 1);
-        p.dz_row = s.E + 3;
+        p.dz_row = z_row(s);
         p.dz = s.gate ? m.inout("dz", s.B * s.L * p.dz_row, -1, 1) : nullptr;
         p.accumulate_dz = s.add;
         // What the forward pass keeps, from the reference itself.
@@ -119,9 +127,10 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
                 side.delta = host.copy_of(from.delta, n);
                 side.A_log = host.copy_of_accum(from.A_log, int64_t{s.E} * s.N);
                 auto c = static_cast<std::byte*>(host.copy_of(
-                    static_cast<const std::byte*>(from.Bm) - 5 * size_of(m.dtype()), bc));
-                side.Bm = c + 5 * size_of(m.dtype());
-                side.Cm = c + (5 + s.N) * size_of(m.dtype());
+                    static_cast<const std::byte*>(from.Bm) - dt_columns(s) * size_of(m.dtype()),
+                    bc));
+                side.Bm = c + dt_columns(s) * size_of(m.dtype());
+                side.Cm = c + (dt_columns(s) + s.N) * size_of(m.dtype());
                 side.b_row = side.c_row = from.b_row;
                 side.bias = from.bias ? host.copy_of_accum(from.bias, s.E) : nullptr;
                 side.states = states;
@@ -150,8 +159,13 @@ void add_selective_scan_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16}) {
     for (const Size& s :
          {Size{.B = 2, .L = 1, .E = 8, .N = 16, .sides = 2},
-          Size{.B = 2, .L = 65, .E = 24, .N = 16, .sides = 2},
-          Size{.B = 1, .L = 197, .E = 33, .N = 16, .sides = 2, .add = true},
+          Size{.B = 2, .L = 65, .E = 24, .N = 16, .sides = 2, .odd_rows = true},
+          Size{.B = 3, .L = 65, .E = 24, .N = 16, .sides = 2},
+          Size{.B = 2, .L = 64, .E = 136, .N = 16, .sides = 2},
+          Size{.B = 1, .L = 7, .E = 64, .N = 16, .sides = 1},
+          Size{.B = 2, .L = 33, .E = 136, .N = 16, .sides = 1, .first_reversed = true},
+          Size{.B = 1, .L = 197, .E = 33, .N = 16, .sides = 2, .add = true, .odd_rows = true},
+          Size{.B = 1, .L = 197, .E = 200, .N = 16, .sides = 2},
           Size{.B = 3,
           .L = 31,
           .E = 40,

@@ -15,6 +15,13 @@ size_t scan_bwd_channel_lanes_scratch(const ScanBwd&);
 void scan_bwd_channel_lanes(const ScanBwd&, const Launch&);
 
 #if KRAIT_CUDA
+bool scan_fwd_pipelined_supports(const ScanFwd&, const Device&);
+size_t scan_fwd_pipelined_scratch(const ScanFwd&);
+void scan_fwd_pipelined(const ScanFwd&, const Launch&);
+bool scan_bwd_pipelined_supports(const ScanBwd&, const Device&);
+size_t scan_bwd_pipelined_scratch(const ScanBwd&);
+void scan_bwd_pipelined(const ScanBwd&, const Launch&);
+
 size_t scan_fwd_thread_per_channel_scratch(const ScanFwd&);
 void scan_fwd_thread_per_channel(const ScanFwd&, const Launch&);
 size_t scan_bwd_thread_per_channel_scratch(const ScanBwd&);

@@ -13,7 +13,7 @@ namespace krait {
 // The forward pass keeps the state h before every so many steps; the backward pass re-makes the
 // states between. Few enough that a thread holds them in registers.
 constexpr int scan_state_every(int N) {
-  return N <= 16 ? 4 : N <= 32 ? 2 : 1;
+  return N <= 16 ? 8 : N <= 32 ? 2 : 1;
 }
 constexpr int64_t scan_state_count(int64_t L, int N) {
   return (L + scan_state_every(N) - 1) / scan_state_every(N);

@@ -157,13 +157,13 @@ struct BwdScratch {
   KRAIT_HD int64_t count(const ScanBwd& p) const { return p.sides * (blocks * dbc + p.B * params); }
 };
 
-// Block (x, y, z): channels [64 x, 64 x + 64) of image y, side z; a thread owns one channel. K is
-// the number of steps between kept states.
-template <class T, int NP, int K>
+// Block (x, y, z): channels [64 x, 64 x + 64) of image y, side z; a thread owns one channel. K
+// steps are between kept states; a thread re-makes the states of M of them at a time.
+template <class T, int NP, int K, int M>
 __global__ __launch_bounds__(bwd_threads) void scan_bwd(ScanBwd p, float* scratch) {
   constexpr int values = 2 * NP < 32 ? 32 : 2 * NP;  // dB and dC of a token, in groups of 32
-  __shared__ float tile[K * 2 * NP];
-  __shared__ float warp_sums[K][bwd_warps][values];
+  __shared__ float tile[K * 2 * NP];                 // B and C since the kept state
+  __shared__ float warp_sums[M][bwd_warps][values];
   const auto& s = p.side[blockIdx.z];
   const BwdScratch where(p);
   const int e = blockIdx.x * bwd_threads + threadIdx.x;
@@ -179,22 +179,33 @@ __global__ __launch_bounds__(bwd_threads) void scan_bwd(ScanBwd p, float* scratc
   const float bias = s.bias && active ? at<float>(s.bias, e) : 0.0f;
   float dD = 0, dbias = 0;
 
-  for (int64_t chunk = kept - 1; chunk >= 0; --chunk) {
-    const int64_t from = chunk * K;
-    const int count = p.L - from < K ? int(p.L - from) : K;
+  for (int64_t from = (p.L - 1) / M * M; from >= 0; from -= M) {
+    const int count = p.L - from < M ? int(p.L - from) : M;
+    const int64_t chunk = from / K, kept_at = chunk * K;
+    const int before = int(from - kept_at);  // steps from the kept state to this chunk
     __syncthreads();
-    load_tile<T, NP>(p, s, b, from, count, tile);
+    load_tile<T, NP>(p, s, b, kept_at, before + count, tile);
     __syncthreads();
 
     // The inputs of the chunk's tokens, and the state before each of them.
-    float h[K][NP], x[K], u[K];
+    float h[M][NP], x[M], u[M];
     {
       const T* from_state = static_cast<const T*>(s.states) + ((b * kept + chunk) * p.E + e) * p.N;
 #pragma unroll
       for (int n = 0; n < NP; ++n) h[0][n] = active && n < p.N ? float(from_state[n]) : 0.0f;
     }
+    for (int k = 0; k < before; ++k) {
+      if (!active) continue;
+      const int64_t t = s.reverse ? p.L - 1 - (kept_at + k) : kept_at + k;
+      const int64_t at_e = (b * p.L + t) * p.E + e;
+      const float dt = step_size(at<T>(s.delta, at_e) + bias, p.softplus);
+      const float du = dt * at<T>(s.u, at_e);
 #pragma unroll
-    for (int k = 0; k < K; ++k) {
+      for (int n = 0; n < NP; ++n)
+        h[0][n] = fast_exp2(dt * a2[n]) * h[0][n] + du * tile[k * 2 * NP + n];
+    }
+#pragma unroll
+    for (int k = 0; k < M; ++k) {
       x[k] = u[k] = 0;
       if (k < count && active) {
         const int64_t t = s.reverse ? p.L - 1 - (from + k) : from + k;
@@ -204,15 +215,15 @@ __global__ __launch_bounds__(bwd_threads) void scan_bwd(ScanBwd p, float* scratc
       }
     }
 #pragma unroll
-    for (int k = 0; k + 1 < K; ++k) {
+    for (int k = 0; k + 1 < M; ++k) {
       const float dt = step_size(x[k], p.softplus), du = dt * u[k];
-      const float* Bm = tile + k * 2 * NP;
+      const float* Bm = tile + (before + k) * 2 * NP;
 #pragma unroll
       for (int n = 0; n < NP; ++n) h[k + 1][n] = fast_exp2(dt * a2[n]) * h[k][n] + du * Bm[n];
     }
 
 #pragma unroll
-    for (int k = K - 1; k >= 0; --k) {
+    for (int k = M - 1; k >= 0; --k) {
       if (k >= count) continue;  // the same for the whole block
       const int64_t t = s.reverse ? p.L - 1 - (from + k) : from + k;
       const int64_t row = b * p.L + t, at_e = row * p.E + e;
@@ -226,7 +237,7 @@ __global__ __launch_bounds__(bwd_threads) void scan_bwd(ScanBwd p, float* scratc
         }
       }
       const float dt = step_size(x[k], p.softplus), dtu = dt * u[k];
-      const float* Bm = tile + k * 2 * NP;
+      const float* Bm = tile + (before + k) * 2 * NP;
       float s1 = 0, s2 = 0;
       float v[values];
 #pragma unroll
@@ -384,7 +395,8 @@ void scan_bwd_thread_per_channel(const ScanBwd& p, const Launch& l) {
                   static_cast<unsigned>(p.sides));
   dispatch_gpu(p.dtype, [&]<class T>() {
     with_states(p.N, [&]<int NP>() {
-      scan_bwd<T, NP, scan_state_every(NP)><<<grid, bwd_threads, 0, l.stream>>>(p, scratch);
+      constexpr int K = scan_state_every(NP), M = K < 4 ? K : 4;
+      scan_bwd<T, NP, K, M><<<grid, bwd_threads, 0, l.stream>>>(p, scratch);
     });
     add_dbc<T>
         <<<dim3(blocks_for(where.dbc, 256), unsigned(p.sides)), 256, 0, l.stream>>>(p, scratch);

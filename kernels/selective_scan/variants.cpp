@@ -7,6 +7,8 @@ template <>
 std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
   static constexpr Variant<ScanFwd> table[] = {
 #if KRAIT_CUDA
+    {"pipelined", Backend::cuda, scan_fwd_pipelined, scan_fwd_pipelined_supports,
+     scan_fwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel, nullptr,
      scan_fwd_thread_per_channel_scratch},
 #endif
@@ -20,6 +22,8 @@ template <>
 std::span<const Variant<ScanBwd>> variants<ScanBwd>() {
   static constexpr Variant<ScanBwd> table[] = {
 #if KRAIT_CUDA
+    {"pipelined", Backend::cuda, scan_bwd_pipelined, scan_bwd_pipelined_supports,
+     scan_bwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_bwd_thread_per_channel, nullptr,
      scan_bwd_thread_per_channel_scratch},
 #endif

@@ -1,4 +1,5 @@
-// One-instruction maths of the GPU: each is good to about 2 units in the last place of an f32.
+// One-instruction maths of the GPU: each is good to about 2 units in the last place of an f32,
+// where its result is not close to 0.
 #pragma once
 
 namespace krait {
@@ -6,6 +7,16 @@ namespace krait {
 __device__ __forceinline__ float fast_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float fast_log2(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float fast_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 

@@ -1,0 +1,18 @@
+// Copies from global to shared memory that run beside the computation (cp.async, sm_80 and later).
+// A thread queues copies, waits for its own, then a barrier makes all of them visible to the block.
+#pragma once
+
+namespace krait {
+
+// 16 bytes; both addresses are multiples of 16. Zeros are written where `wanted` is false, and
+// `from` is then not read.
+__device__ __forceinline__ void async_copy_16(void* to, const void* from, bool wanted) {
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int bytes = wanted ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes));
+}
+__device__ __forceinline__ void wait_for_async_copies() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+}  // namespace krait
