@@ -13,6 +13,14 @@
 
 namespace krait {
 
+// Is told of every launch, just before it is queued and just after: a tool that times them.
+class LaunchObserver {
+ public:
+  virtual ~LaunchObserver() = default;
+  virtual void before(const char* kernel, const char* variant, Stream stream) = 0;
+  virtual void after(Stream stream) = 0;
+};
+
 class Context {
  public:
   // `arena_bytes`: the step's memory; 0 until reserve() is called. Throws OutOfMemory.
@@ -28,7 +36,8 @@ class Context {
   Tape* tape() const { return tape_; }
 
   // The step's memory, taken from the arena and given back with the last copy of the tensor.
-  Tensor empty(Shape shape, DType dtype);
+  // `row_stride`, if not -1: elements from one row to the next; what lies between is never read.
+  Tensor empty(Shape shape, DType dtype, int64_t row_stride = -1);
   Tensor zeros(Shape shape, DType dtype);
   void fill(const Tensor& t, double value);
   // Memory that outlives the step (parameters, data): never from the arena.
@@ -57,11 +66,13 @@ class Context {
     if (v->scratch_bytes)
       if (size_t bytes = v->scratch_bytes(p)) scratch = empty({int64_t(bytes)}, DType::u8);
     if (measuring()) return;
+    if (observer_) observer_->before(P::name, v->name, stream_);
     krait::run(*v, p,
                {.device = device_,
                 .stream = stream_,
                 .scratch = scratch.data(),
                 .libraries = &libraries_});
+    if (observer_) observer_->after(stream_);
   }
   // Tells the tape, if there is one, how to differentiate what was just computed.
   template <class F>
@@ -74,6 +85,8 @@ class Context {
   void force(std::string kernel, std::string variant) {
     force_[std::move(kernel)] = std::move(variant);
   }
+  // Null: nobody. Must live until replaced. Not while a graph is recorded or replayed.
+  void observe(LaunchObserver* observer) { observer_ = observer; }
 
   // float32 products may use TF32 tensor cores (GPU only).
   bool allow_tf32 = false;
@@ -150,6 +163,7 @@ class Context {
   Tape* tape_ = nullptr;
   Libraries libraries_;
   std::map<std::string, std::string, std::less<>> force_;
+  LaunchObserver* observer_ = nullptr;
   size_t persistent_bytes_ = 0;
   bool watch_finite_ = false;
   std::string not_finite_, scope_;

@@ -1,45 +1,14 @@
-// How a row is timed: buffers in turn (cold), the same ones (hot), and the peaks of the device.
+// How a row is timed: buffers in turn (cold), or the same ones (hot).
 #include "tools/bench.h"
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <thread>
 #include <unistd.h>
 
-#include "kernels/common/cuda.h"
-
 namespace krait {
 namespace {
 
-constexpr double enough_seconds = 0.2;
-constexpr int fewest_samples = 3, most_samples = 1000;
 constexpr size_t most_copies = 512;
-
-double seconds_now() {
-  using namespace std::chrono;
-  return duration<double>(steady_clock::now().time_since_epoch()).count();
-}
-
-// Calls `sample`, which gives the seconds of one launch in a batch of `launches`, until it is
-// enough.
-template <class F>
-Timing gather(int64_t launches, F&& sample) {
-  std::vector<double> times;
-  double spent = 0;
-  while (times.size() < most_samples && (spent < enough_seconds || times.size() < fewest_samples)) {
-    times.push_back(sample());
-    spent += times.back() * static_cast<double>(launches);
-  }
-  std::sort(times.begin(), times.end());
-  auto at = [&](double share) {
-    return times[static_cast<size_t>(share * static_cast<double>(times.size() - 1) + 0.5)];
-  };
-  return {at(0.5), at(0.1), at(0.9), static_cast<int>(times.size())};
-}
 
 // Launches in a batch that takes about `seconds`, all inputs the same number of times.
 int64_t batch_size(double one_launch, double seconds, size_t turns) {
@@ -49,11 +18,12 @@ int64_t batch_size(double one_launch, double seconds, size_t turns) {
 }
 
 Timing time_on_cpu(const std::vector<Launcher>& launches) {
+  Stopwatch watch(Backend::cpu);
   size_t turn = 0;  // a batch goes on where the last one ended
   auto batch = [&](int64_t count) {
-    const double start = seconds_now();
-    for (int64_t i = 0; i < count; ++i) launches[turn++ % launches.size()](nullptr);
-    return (seconds_now() - start) / static_cast<double>(count);
+    return watch.seconds(nullptr, [&] {
+      for (int64_t i = 0; i < count; ++i) launches[turn++ % launches.size()](nullptr);
+    }) / static_cast<double>(count);
   };
   // Warm-up: first touch of outputs and scratch, threads started.
   batch(static_cast<int64_t>(launches.size()));
@@ -63,31 +33,15 @@ Timing time_on_cpu(const std::vector<Launcher>& launches) {
 }
 
 #if KRAIT_CUDA
-class GpuTimer {
+// A stream of its own, and a graph recorded from it.
+class GpuGraph {
  public:
-  GpuTimer() {
-    KRAIT_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    KRAIT_CUDA_CHECK(cudaEventCreate(&begin_));
-    KRAIT_CUDA_CHECK(cudaEventCreate(&end_));
-  }
-  ~GpuTimer() {
-    if (graph_) cudaGraphExecDestroy(graph_);
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
+  GpuGraph() { KRAIT_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }
+  ~GpuGraph() {
+    if (exec_) cudaGraphExecDestroy(exec_);
     cudaStreamDestroy(stream);
   }
-  GpuTimer(const GpuTimer&) = delete;
-  // Seconds from before to after what `queue` puts into the stream.
-  template <class F>
-  double seconds(F&& queue) {
-    KRAIT_CUDA_CHECK(cudaEventRecord(begin_, stream));
-    queue();
-    KRAIT_CUDA_CHECK(cudaEventRecord(end_, stream));
-    KRAIT_CUDA_CHECK(cudaEventSynchronize(end_));
-    float milliseconds = 0;
-    KRAIT_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin_, end_));
-    return milliseconds * 1e-3;
-  }
+  GpuGraph(const GpuGraph&) = delete;
   template <class F>
   void capture(F&& queue) {
     cudaGraph_t graph = nullptr;
@@ -100,47 +54,34 @@ class GpuTimer {
       throw;
     }
     KRAIT_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
-    const cudaError_t status = cudaGraphInstantiate(&graph_, graph, 0);
+    const cudaError_t status = cudaGraphInstantiate(&exec_, graph, 0);
     cudaGraphDestroy(graph);
     KRAIT_CUDA_CHECK(status);
   }
-  void replay() { KRAIT_CUDA_CHECK(cudaGraphLaunch(graph_, stream)); }
+  void replay() { KRAIT_CUDA_CHECK(cudaGraphLaunch(exec_, stream)); }
   Stream stream = nullptr;
 
  private:
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-  cudaGraphExec_t graph_ = nullptr;
+  cudaGraphExec_t exec_ = nullptr;
 };
 
 Timing time_on_gpu(const std::vector<Launcher>& launches) {
-  KRAIT_INPUT(!std::getenv("KRAIT_SYNC"),
-              "KRAIT_SYNC waits after every launch: unset it to measure");
-  GpuTimer timer;
+  Stopwatch watch(Backend::cuda);
+  GpuGraph graph;
   auto queue = [&](int64_t count) {
-    for (int64_t i = 0; i < count; ++i) launches[i % launches.size()](timer.stream);
+    for (int64_t i = 0; i < count; ++i) launches[i % launches.size()](graph.stream);
   };
   const auto turns = static_cast<int64_t>(launches.size());
   queue(turns);  // warm-up: what a library plans at first use must not happen in the capture
-  const double first = timer.seconds([&] { queue(turns); }) / static_cast<double>(turns);
+  const double first =
+      watch.seconds(graph.stream, [&] { queue(turns); }) / static_cast<double>(turns);
   const int64_t count = batch_size(first, 2e-3, launches.size());
-  timer.capture([&] { queue(count); });
-  timer.replay();  // the first replay loads the graph
-  KRAIT_CUDA_CHECK(cudaStreamSynchronize(timer.stream));
-  return gather(
-      count, [&] { return timer.seconds([&] { timer.replay(); }) / static_cast<double>(count); });
-}
-
-double gpu_copy_rate() {
-  const size_t bytes = size_t{1} << 30;
-  const auto from = case_scratch(Backend::cuda, bytes), to = case_scratch(Backend::cuda, bytes);
-  KRAIT_CUDA_CHECK(cudaMemset(from.get(), 1, bytes));
-  case_wait(Backend::cuda);
-  const Timing t =
-      time_launches(Backend::cuda, {[&](Stream stream) {
-                      KRAIT_CUDA_CHECK(cudaMemcpyAsync(to.get(), from.get(), bytes,
-                                                       cudaMemcpyDeviceToDevice, stream));
-                    }});
-  return 2.0 * static_cast<double>(bytes) / t.median;
+  graph.capture([&] { queue(count); });
+  graph.replay();  // the first replay loads the graph
+  KRAIT_CUDA_CHECK(cudaStreamSynchronize(graph.stream));
+  return gather(count, [&] {
+    return watch.seconds(graph.stream, [&] { graph.replay(); }) / static_cast<double>(count);
+  });
 }
 #endif
 
@@ -153,29 +94,9 @@ size_t cpu_cache_bytes() {
   return size_t{32} << 20;
 }
 
-size_t cache_bytes(Backend backend) {
-  static const size_t cpu = cpu_cache_bytes();
-  return backend == Backend::cpu ? cpu : case_device(backend).l2_bytes;
-}
-
 size_t memory_bytes(Backend backend) {
   if (backend == Backend::cuda) return case_device(backend).total_bytes;
   return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
-}
-
-double cpu_copy_rate() {
-  const size_t bytes =
-      std::clamp(2 * cache_bytes(Backend::cpu), size_t{64} << 20, size_t{512} << 20);
-  const size_t piece = size_t{4} << 20;
-  const auto from = case_scratch(Backend::cpu, bytes), to = case_scratch(Backend::cpu, bytes);
-  std::memset(from.get(), 1, bytes);
-  const Timing t =
-      time_launches(Backend::cpu, {[&](Stream) {
-#pragma omp parallel for schedule(static)
-                      for (size_t at = 0; at < bytes; at += piece)
-                        std::memcpy(to.get() + at, from.get() + at, std::min(piece, bytes - at));
-                    }});
-  return 2.0 * static_cast<double>(bytes) / t.median;
 }
 
 }  // namespace
@@ -183,6 +104,11 @@ double cpu_copy_rate() {
 std::string device_name(Backend backend) {
   if (backend == Backend::cuda) return case_device(backend).name;
   return cat("CPU, ", std::thread::hardware_concurrency(), " threads");
+}
+
+size_t cache_bytes(Backend backend) {
+  static const size_t cpu = cpu_cache_bytes();
+  return backend == Backend::cpu ? cpu : case_device(backend).l2_bytes;
 }
 
 Timing time_launches(Backend backend, const std::vector<Launcher>& launches) {
@@ -222,45 +148,6 @@ Measured CaseCopies::time(int v) const {
 
 Timing CaseCopies::time_hot(int v) const {
   return time_launches(backend_, {rows_.front()(v)});
-}
-
-double Peaks::copy(Backend backend) {
-  auto [it, missing] = copy_.try_emplace(backend, 0.0);
-#if KRAIT_CUDA
-  if (missing && backend == Backend::cuda) return it->second = gpu_copy_rate();
-#endif
-  if (missing) it->second = cpu_copy_rate();
-  return it->second;
-}
-
-double Peaks::matmul(Backend backend, DType dtype) {
-  auto [it, missing] = matmul_.try_emplace({backend, dtype}, 0.0);
-  if (!missing) return it->second;
-  const int64_t n = backend == Backend::cpu ? 768 : dtype == DType::bf16 ? 8192 : 4096;
-  for (auto& c : cases_of_size("matmul", UserSizes({{"m", n}, {"n", n}, {"k", n}, {"tb", 1}}))) {
-    if (c->info().dtype != dtype) continue;
-    for (int v = 0; v < c->variant_count(); ++v) {
-      if (c->variant_backend(v) != backend || !c->supports(v)) continue;
-      return it->second = c->info().cost.flops / CaseCopies(*c, backend).time_hot(v).median;
-    }
-  }
-  return 0;
-}
-
-std::string Peaks::text() const {
-  std::string s;
-  auto next = [&](Backend b) { return (s.empty() ? "" : "; ") + device_name(b); };
-  char number[64];
-  for (const auto& [backend, rate] : copy_) {
-    std::snprintf(number, sizeof number, ": copy %.4g GB/s", rate * 1e-9);
-    s += next(backend) + number;
-  }
-  for (const auto& [key, rate] : matmul_) {
-    std::snprintf(number, sizeof number, ": %s matmul %.3g TFLOP/s", name_of(key.second),
-                  rate * 1e-12);
-    s += next(key.first) + number;
-  }
-  return s;
 }
 
 }  // namespace krait

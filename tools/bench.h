@@ -5,17 +5,11 @@
 // launching is not in it. On the CPU it is a run of launches, timed by the steady clock.
 #pragma once
 
-#include <map>
-
 #include "kernels/common/case.h"
+#include "tools/timing.h"
 
 namespace krait {
 
-struct Timing {                          // seconds of one launch, over `samples` samples
-  double median = 0, low = 0, high = 0;  // low, high: 10th and 90th percentile
-  int samples = 0;
-  double spread() const { return median > 0 ? (high - low) / median : 0; }
-};
 struct Measured {
   Timing cold;  // no samples: the inputs are too small to fill the caches
   Timing hot;
@@ -23,8 +17,9 @@ struct Measured {
 };
 
 std::string device_name(Backend backend);
+size_t cache_bytes(Backend backend);  // of the last cache before memory
 
-// The launches take turns.
+// The time of one launch. The launches take turns.
 Timing time_launches(Backend backend, const std::vector<Launcher>& launches);
 
 // The inputs of a case on one backend, in several copies. Shared by all its variants.
@@ -39,18 +34,6 @@ class CaseCopies {
   bool overflow_cache_;
   std::vector<std::unique_ptr<CaseMemory>> memories_;
   std::vector<RowLauncher> rows_;
-};
-
-// What the device itself reaches; each is measured when it is first asked for.
-class Peaks {
- public:
-  double copy(Backend backend);                 // bytes per second read and written by a large copy
-  double matmul(Backend backend, DType dtype);  // flop/s of a large product by the default row
-  std::string text() const;                     // those measured so far
-
- private:
-  std::map<Backend, double> copy_;
-  std::map<std::pair<Backend, DType>, double> matmul_;
 };
 
 }  // namespace krait

@@ -3,50 +3,30 @@
 
 #include <charconv>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 namespace krait {
 namespace {
 
-std::string text(const char* format, double value) {
-  char s[64];
-  std::snprintf(s, sizeof s, format, value);
-  return s;
-}
 std::string microseconds(const Timing& t) {
-  if (!t.samples) return "-";
-  const double us = t.median * 1e6;
-  return text(us < 10 ? "%.2f" : us < 1000 ? "%.1f" : "%.0f", us);
+  return t.samples ? short_number(t.median * 1e6) : "-";
 }
-// With its share of the device's peak: "1234 (45%)".
-std::string rate(double value, double share) {
-  if (value <= 0) return "-";
-  return text(value < 1     ? "%.3g"
-              : value < 100 ? "%.1f"
-                            : "%.0f",
-              value) +
-         text(" (%.0f%%)", 100 * share);
+std::string spread(const Measured& m) {
+  return number("%.1f%%", 100 * m.best_known().spread());
 }
-
-constexpr const char* begin_mark = "<!-- bench -->";
-constexpr const char* end_mark = "<!-- /bench -->";
 
 }  // namespace
 
-BenchReport::BenchReport(const std::filesystem::path& baseline) {
-  if (baseline.empty()) return;
-  std::ifstream file(baseline);
-  KRAIT_INPUT(file, "--baseline: cannot read ", baseline.string());
-  try {
-    const auto saved = nlohmann::json::parse(file);
-    for (const auto& r : saved.at("rows"))
-      baseline_[r.at("key").get<std::string>()] = r.at("us").get<double>();
-  } catch (const nlohmann::json::exception&) {
-    throw InputError(cat("--baseline: ", baseline.string(), " was not written by --save"));
-  }
-  has_baseline_ = true;
+std::string BenchReport::Row::rate(double work, double peak, double unit) const {
+  if (work <= 0) return "-";
+  const double value = work / seconds();
+  return short_number(value / unit) + (peak > 0 ? number(" (%.0f%%)", 100 * value / peak) : "");
+}
+std::string BenchReport::Row::reached() const {
+  if (floor.seconds <= 0) return "-";
+  return short_number(floor.seconds * 1e6) + " " + floor.by +
+         number(", %.0f%%", 100 * floor.seconds / seconds());
 }
 
 // The device's name is part of it: times of two devices are not compared.
@@ -55,38 +35,30 @@ std::string BenchReport::key(const Row& r) const {
 }
 
 void BenchReport::print_head() const {
-  std::printf("%-22s %-44s %-20s %9s %9s %7s  %-14s %-14s%s\n", "kernel", "size", "variant",
-              "cold us", "hot us", "spread", "GB/s, share", "TFLOP/s, share",
-              has_baseline_ ? " change" : "");
+  std::printf("%-22s %-44s %-20s %9s %9s %7s  %-13s %-13s %-13s %-20s%s\n", "kernel", "size",
+              "variant", "cold us", "hot us", "spread", "GB/s", "TFLOP/s", "Gexp/s",
+              "floor us, reached", baseline_ ? " change" : "");
 }
 
 void BenchReport::add(const KernelCase& c, int v, const Measured& m) {
   const Backend backend = c.variant_backend(v);
   const Cost& cost = c.info().cost;
-  const double seconds = m.best_known().median;
-  Row r{c.folder(), c.kernel(), c.size(), c.variant_name(v), backend, m, 0, 0, 0, 0};
-  if (cost.bytes > 0) {
-    r.bytes_rate = cost.bytes / seconds;
-    r.bytes_share = r.bytes_rate / peaks_.copy(backend);
-  }
-  if (cost.flops > 0) {
-    // All other arithmetic is f32, whatever the type of the activations.
-    const bool f32 = !cost.matrix || backend == Backend::cpu;
-    r.flops_rate = cost.flops / seconds;
-    r.flops_share = r.flops_rate / peaks_.matmul(backend, f32 ? DType::f32 : c.info().dtype);
-  }
-  std::printf("%-22s %-44s %-20s %9s %9s %7s  %-14s %-14s", r.kernel.c_str(), r.size.c_str(),
-              r.variant.c_str(), microseconds(m.cold).c_str(), microseconds(m.hot).c_str(),
-              text("%.1f%%", 100 * m.best_known().spread()).c_str(),
-              rate(r.bytes_rate * 1e-9, r.bytes_share).c_str(),
-              rate(r.flops_rate * 1e-12, r.flops_share).c_str());
-  if (has_baseline_) {
-    const auto old = baseline_.find(key(r));
-    std::printf(" %s", old == baseline_.end()
-                           ? "new"
-                           : text("%+.1f%%", 100 * (seconds * 1e6 / old->second - 1)).c_str());
-  }
-  std::printf("\n");
+  Row r{.folder = c.folder(),
+        .kernel = c.kernel(),
+        .size = c.size(),
+        .variant = c.variant_name(v),
+        .backend = backend,
+        .time = m,
+        .cost = cost,
+        .rates = peaks_.rates(cost, backend, c.info().dtype),
+        .floor = {}};
+  r.floor = floor_of(cost, r.rates);
+  std::printf(
+      "%-22s %-44s %-20s %9s %9s %7s  %-13s %-13s %-13s %-20s%s%s\n", r.kernel.c_str(),
+      r.size.c_str(), r.variant.c_str(), microseconds(m.cold).c_str(), microseconds(m.hot).c_str(),
+      spread(m).c_str(), r.rate(cost.bytes, r.rates.bytes, 1e9).c_str(),
+      r.rate(cost.flops, r.rates.flops, 1e12).c_str(), r.rate(cost.exps, r.rates.exps, 1e9).c_str(),
+      r.reached().c_str(), baseline_ ? " " : "", baseline_.change(key(r), r.seconds()).c_str());
   std::fflush(stdout);
   rows_.push_back(std::move(r));
 }
@@ -110,50 +82,42 @@ void BenchReport::save(const std::filesystem::path& path) const {
                     {"size", r.size},
                     {"variant", r.variant},
                     {"device", device_name(r.backend)},
-                    {"us", r.time.best_known().median * 1e6},
+                    {"us", r.seconds() * 1e6},
                     {"cold", timing(r.time.cold)},
                     {"hot", timing(r.time.hot)},
-                    {"bytes_per_s", r.bytes_rate},
-                    {"flop_per_s", r.flops_rate}});
-  std::ofstream file(path);
-  file << nlohmann::json{{"rows", rows}}.dump(1) << "\n";
-  file.close();
-  KRAIT_INPUT(file, "--save: cannot write ", path.string());
+                    {"bytes_per_s", r.cost.bytes / r.seconds()},
+                    {"flop_per_s", r.cost.flops / r.seconds()},
+                    {"exp_per_s", r.cost.exps / r.seconds()},
+                    {"floor_us", r.floor.seconds * 1e6},
+                    {"floor_by", r.floor.by}});
+  write_file(path, nlohmann::json{{"peaks", peaks_.text()}, {"rows", rows}}.dump(1) + "\n",
+             "--save");
 }
 
 void BenchReport::write_pages(const std::filesystem::path& source) const {
   std::set<std::string> folders;
   for (const Row& r : rows_) folders.insert(r.folder);
   for (const std::string& folder : folders) {
-    const auto path = source / "kernels" / folder / (folder + ".md");
-    std::ifstream in(path);
-    const std::string page{std::istreambuf_iterator<char>(in), {}};
-    const size_t begin = page.find(begin_mark), end = page.find(end_mark);
-    if (begin == std::string::npos || end == std::string::npos || end < begin) {
-      std::printf("%s has no %s: not written\n", path.c_str(), begin_mark);
-      continue;
-    }
     std::string table =
-        "| kernel | size | variant | device | cold, us | hot, us | spread | GB/s | TFLOP/s |\n"
-        "|---|---|---|---|---|---|---|---|---|\n";
-    for (const Row& r : rows_) {
-      if (r.folder != folder) continue;
-      table += cat("| ", r.kernel, " | ", r.size, " | ", r.variant, " | ", device_name(r.backend),
-                   " | ", microseconds(r.time.cold), " | ", microseconds(r.time.hot), " | ",
-                   text("%.1f%%", 100 * r.time.best_known().spread()), " | ",
-                   rate(r.bytes_rate * 1e-9, r.bytes_share), " | ",
-                   rate(r.flops_rate * 1e-12, r.flops_share), " |\n");
-    }
-    std::ofstream out(path);
-    out << page.substr(0, begin) << begin_mark << "\n\n"
-        << table
-        << "\nMedian; spread: from the 10th to the 90th percentile. In brackets the share of the "
-           "peaks:\n"
-        << peaks_.text() << ".\n\n"
-        << page.substr(end);
-    out.close();
-    KRAIT_INPUT(out, "--markdown: cannot write ", path.string());
-    std::printf("%s written\n", path.c_str());
+        "| kernel | size | variant | device | cold, us | hot, us | spread | GB/s | TFLOP/s | "
+        "Gexp/s "
+        "| floor, us; reached |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+    for (const Row& r : rows_)
+      if (r.folder == folder)
+        table += cat("| ", r.kernel, " | ", r.size, " | ", r.variant, " | ", device_name(r.backend),
+                     " | ", microseconds(r.time.cold), " | ", microseconds(r.time.hot), " | ",
+                     spread(r.time), " | ", r.rate(r.cost.bytes, r.rates.bytes, 1e9), " | ",
+                     r.rate(r.cost.flops, r.rates.flops, 1e12), " | ",
+                     r.rate(r.cost.exps, r.rates.exps, 1e9), " | ", r.reached(), " |\n");
+    table +=
+        cat("\nMedian; spread: from the 10th to the 90th percentile. In brackets: share of the "
+            "device's peak. Floor: what\nthe work takes at those peaks, and its share of the "
+            "time. Peaks: ",
+            peaks_.text(), ".\n");
+    const auto path = source / "kernels" / folder / (folder + ".md");
+    const bool written = write_between_marks(path, "bench", table);
+    std::printf("%s %s\n", path.c_str(),
+                written ? "written" : "has no <!-- bench -->: not written");
   }
 }
 

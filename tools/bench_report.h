@@ -1,16 +1,16 @@
 // What kernel_lab bench and sweep print, save, compare and write into a kernel's page.
 #pragma once
 
-#include <filesystem>
-
 #include "tools/bench.h"
+#include "tools/peaks.h"
+#include "tools/report.h"
 
 namespace krait {
 
 class BenchReport {
  public:
-  // A baseline is read now, so that a bad file is found before anything is measured. Empty: none.
-  explicit BenchReport(const std::filesystem::path& baseline);
+  // The baseline is read now, so that a bad file is found before anything is measured.
+  explicit BenchReport(const std::filesystem::path& baseline) : baseline_(baseline) {}
   void print_head() const;
   void add(const KernelCase& c, int v, const Measured& m);  // prints the line
   void print_peaks() const;
@@ -23,13 +23,18 @@ class BenchReport {
     std::string folder, kernel, size, variant;
     Backend backend;
     Measured time;
-    double bytes_rate, bytes_share, flops_rate, flops_share;  // 0: the case states no cost
+    Cost cost;
+    Rates rates;
+    Floor floor;
+    double seconds() const { return time.best_known().median; }
+    // "1234 (45%)": so much of `work` in a second, in units of `unit`, and its share of the peak.
+    std::string rate(double work, double peak, double unit) const;
+    std::string reached() const;  // "60.2 exp, 63%": the floor in us, and its share of the time
   };
   std::string key(const Row& r) const;
   Peaks peaks_;
   std::vector<Row> rows_;
-  bool has_baseline_ = false;
-  std::map<std::string, double> baseline_;  // by key: microseconds
+  Baseline baseline_;
 };
 
 // "B=128|512,L=64" as one entry for each choice. Throws InputError.

@@ -1,12 +1,14 @@
-// kernel_lab list | verify | bench | sweep: shows every variant of every kernel, checks it against
-// the reference in float64 within a tolerance calibrated from the reference's own rounding, and
-// measures those that agree.
+// kernel_lab list | verify | bench | sweep | step: shows every variant of every kernel, checks it
+// against the reference in float64 within a tolerance calibrated from the reference's own rounding,
+// measures those that agree, and measures whole steps of a model.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 
+#include "engine/kernel_choice.h"
+#include "models/vim/config.h"
 #include "tools/bench_report.h"
+#include "tools/step_report.h"
 
 namespace {
 
@@ -18,6 +20,13 @@ struct Options {
   // bench and sweep
   std::string shape, baseline, save, source = KRAIT_SOURCE_DIR;
   bool markdown = false, no_verify = false;
+};
+
+struct StepOptions {
+  std::vector<std::string> models = {"vim_tiny_patch4_32"}, kernels;
+  std::vector<int64_t> batches = {128};
+  int image_size = 0;
+  std::string device, precision = "auto", mode = "both", baseline, save, markdown;
 };
 
 bool wanted(const Options& o, const KernelCase& c) {
@@ -89,8 +98,7 @@ int bench(const Options& o) {
       for (auto& c : cases_of_size(o.kernel, UserSizes(shape))) chosen.push_back(std::move(c));
   BenchReport report(o.baseline);
   // Before anything is measured: what would be found out at the end.
-  KRAIT_INPUT(o.save.empty() || std::ofstream(o.save, std::ios::app), "--save: cannot write ",
-              o.save);
+  check_writable(o.save, "--save");
   KRAIT_INPUT(!o.markdown || std::filesystem::is_directory(o.source + "/kernels"),
               "--markdown: there is no kernels/ in ", o.source, " (--source)");
   std::map<std::pair<std::string, int>, std::string> refused;  // by kernel and variant
@@ -125,6 +133,62 @@ int bench(const Options& o) {
   return failed ? 1 : 0;
 }
 
+int step(const StepOptions& o) {
+  const bool gpu = o.device == "cuda" || (o.device.empty() && available(Backend::cuda));
+  find_device(gpu ? Backend::cuda : Backend::cpu);  // says so if there is none
+  StepSetup setup;
+  setup.image_size = o.image_size;
+  setup.backend = gpu ? Backend::cuda : Backend::cpu;
+  setup.precision = o.precision;
+  setup.kernels = parse_kernel_choices(o.kernels);
+  StepReport report(o.baseline);
+  check_writable(o.save, "--save");
+  for (const std::string& model : o.models) vim_config(model);  // says so if there is none
+  int failed = 0;
+  for (const std::string& model : o.models)
+    for (const int64_t batch : o.batches)
+      for (const StepMode mode : {StepMode::train, StepMode::infer}) {
+        if (o.mode != "both" && (mode == StepMode::train) != (o.mode == "train")) continue;
+        setup.model = model;
+        setup.batch = batch;
+        setup.mode = mode;
+        try {
+          report.add(measure_step(setup));
+        } catch (const OutOfMemory& e) {  // the other sizes may fit
+          std::printf("%s, batch %lld: %s\n\n", model.c_str(), static_cast<long long>(batch),
+                      e.what());
+          ++failed;
+        }
+      }
+  report.print();
+  if (!o.save.empty()) report.save(o.save);
+  if (!o.markdown.empty()) report.write_page(o.markdown);
+  return failed ? 1 : 0;
+}
+
+void add_step(CLI::App& app, StepOptions& o) {
+  CLI::App* sub =
+      app.add_subcommand("step", "time whole steps of a model, and each kernel's share");
+  sub->add_option("--model", o.models, "one or several: a,b")->delimiter(',');
+  sub->add_option("--batch", o.batches, "pictures in a step, one or several: 128,512")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20));
+  sub->add_option("--image-size", o.image_size, "side of the pictures (the model's)")
+      ->check(CLI::Range(8, 1024));
+  sub->add_option("--mode", o.mode, "a training step, an inference, or both")
+      ->check(CLI::IsMember({"train", "infer", "both"}));
+  sub->add_option("--precision", o.precision, "of activations and products")
+      ->check(CLI::IsMember({"auto", "bf16", "tf32", "fp32"}));
+  sub->add_option("--device", o.device, "the GPU where there is one")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  sub->add_option("--kernel", o.kernels, "use this variant: NAME=VARIANT; may be repeated");
+  sub->add_option("--baseline", o.baseline, "a file of --save to compare with");
+  sub->add_option("--save", o.save, "write the times to this file, as JSON");
+  sub->add_option("--markdown", o.markdown, "rewrite the table in this file (README.md)")
+      ->expected(0, 1)
+      ->default_str(KRAIT_SOURCE_DIR "/README.md");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -157,6 +221,8 @@ int main(int argc, char** argv) try {
   CLI::App* verifying = add("verify", "compare every variant with the reference");
   CLI::App* benching = add_bench("bench", "verify, then time every variant");
   CLI::App* sweeping = add_bench("sweep", "bench over all combinations of several sizes");
+  StepOptions stepping;
+  add_step(app, stepping);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -165,6 +231,7 @@ int main(int argc, char** argv) try {
   }
   if (list->parsed()) return list_rows(o);
   if (verifying->parsed()) return verify(o);
+  if (app.got_subcommand("step")) return step(stepping);
   KRAIT_INPUT(!benching->parsed() || o.shape.find('|') == std::string::npos,
               "bench takes one size; sweep takes several");
   KRAIT_INPUT(!sweeping->parsed() || !o.shape.empty(), "sweep needs --shape, as in B=128|512,L=64");

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/kernel_choice.h"
 #include "engine/optimizer.h"
 #include "engine/safetensors.h"
 #include "engine/schedule.h"
@@ -376,11 +377,8 @@ int main(int argc, char** argv) try {
       options.device == "cuda" || (options.device == "auto" && available(Backend::cuda));
   KRAIT_INPUT(!(cuda && options.precision == "fp64"), "--precision fp64 is for --device cpu");
   Context ctx(cuda ? Backend::cuda : Backend::cpu);
-  for (const std::string& k : options.kernels) {
-    const size_t at = k.find('=');
-    KRAIT_INPUT(at != std::string::npos, "--kernel is '", k, "'; it must be NAME=VARIANT");
-    ctx.force(k.substr(0, at), k.substr(at + 1));
-  }
+  for (const auto& [kernel, variant] : parse_kernel_choices(options.kernels))
+    ctx.force(kernel, variant);
   std::vector<std::string> files;
   for (const std::string& path : options.bundles)
     if (std::filesystem::is_directory(path)) {

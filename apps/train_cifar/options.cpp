@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/kernel_choice.h"
 #include "engine/nearest.h"
-#include "kernels/common/case.h"
+#include "kernels/common/kernel.h"
 #include "models/vim/config.h"
 
 namespace krait {
@@ -219,34 +219,6 @@ std::string footer() {
   return s;
 }
 
-// "NAME=VARIANT" taken apart, both known.
-std::vector<std::pair<std::string, std::string>> forced_kernels(const TrainOptions& o) {
-  std::vector<std::pair<std::string, std::string>> forced;
-  if (o.kernel.empty()) return forced;
-  std::map<std::string, Choices> known;  // kernel -> variants
-  for (const auto& c : all_cases()) {
-    Choices& variants = known[c->kernel()];
-    if (variants.empty())
-      for (int v = 0; v < c->variant_count(); ++v) variants.push_back(c->variant_name(v));
-  }
-  Choices names;
-  for (const auto& [name, variants] : known) names.push_back(name);
-  for (const std::string& text : o.kernel) {
-    const size_t at = text.find('=');
-    KRAIT_INPUT(at != std::string::npos, "--kernel is '", text, "'; it must be NAME=VARIANT");
-    const std::string name = text.substr(0, at), variant = text.substr(at + 1);
-    const auto found = known.find(name);
-    KRAIT_INPUT(found != known.end(), "--kernel: there is no kernel '", name,
-                "'. The nearest names: ", nearest(name, names));
-    const Choices& variants = found->second;
-    KRAIT_INPUT(std::find(variants.begin(), variants.end(), variant) != variants.end(),
-                "--kernel: ", name, " has no variant '", variant,
-                "'. It has: ", nearest(variant, variants, variants.size()));
-    forced.emplace_back(name, variant);
-  }
-  return forced;
-}
-
 // What no single option can see.
 void check_together(const TrainOptions& o) {
   KRAIT_INPUT((o.mixup <= 0 && o.cutmix <= 0) || o.batch_size % 2 == 0, "--batch-size is ",
@@ -305,7 +277,7 @@ std::optional<TrainOptions> parse_options(int argc, const char* const* argv, std
     throw InputError(cat("'", extra, "' belongs to no option"));
   }
   o.model_given = app.get_option("--model")->count() > 0;
-  o.kernels = forced_kernels(o);
+  o.kernels = parse_kernel_choices(o.kernel);
   check_together(o);
   return o;
 }

@@ -88,9 +88,14 @@ class CaseMemory {
   std::vector<Buffer> buffers_;
 };
 
+// What a perfect kernel does. The longest of the times that these take at the device's own rates is
+// the kernel's floor (tools/peaks.h). 0: not counted.
 struct Cost {
-  double bytes = 0, flops = 0;  // of a perfect kernel
-  bool matrix = false;          // the flops are a product of matrices, done in the case's type
+  double bytes = 0;  // everything read once and written once
+  double flops = 0;
+  bool matrix = false;      // the flops are a product of matrices, done in the case's type
+  double exps = 0;          // exponentials, logarithms, reciprocals: a GPU has one unit for them
+  double instructions = 0;  // issued on a GPU, by one lane: an instruction of a warp counts as 32
 };
 struct CaseInfo {
   std::string size;  // "rows=8320 D=192"; the dtype is appended
