@@ -1,6 +1,7 @@
 // Sizes at which the selective scan is verified and measured.
-#include "kernels/common/case.h"
+#include <array>
 
+#include "kernels/common/case.h"
 #include "kernels/selective_scan/selective_scan.h"
 
 namespace krait {
@@ -48,13 +49,43 @@ void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
   side.bias = s.params ? m.in_accum("bias", s.E, -2, 0) : nullptr;
 }
 
+// What a perfect kernel does, in f32 and without counting loads from shared memory, addresses and
+// loops. For each state of a channel, a token and a side:
+//   q = 2^(dt a2)        a product and an exponential
+//   h = q h + dtu B      a product and a multiply-add
+//   s += C h             a multiply-add
+// so 5 instructions of 6 flops. Besides, for each side: u and delta loaded and unpacked, bias,
+// softplus (an exponential and a logarithm), dt u, D u: 14. And once: z, its sigmoid (an
+// exponential and a reciprocal), two products, y packed and stored: 10.
+Cost forward_cost(const Size& s, DType t) {
+  const double n = double(s.B) * s.L * s.E, z = s.gate ? 1 : 0;
+  const double states = z * scan_state_count(s.L, s.N) * s.N / s.L;  // kept, with a gate only
+  const double bc = 2.0 * s.N / s.E;
+  return {.bytes = n * size_of(t) * (s.sides * (2 + bc + states) + 1 + 2 * z),  // y; z, sum
+          .flops = n * (s.sides * (6.0 * s.N + 10) + 8 * z),
+          .exps = n * (s.sides * (s.N + (s.softplus ? 2 : 0)) + 2 * z),
+          .instructions = n * (s.sides * (5.0 * s.N + 14) + 10 * z)};
+}
+// Each state is made again (the first 4 instructions above) and kept in registers until the way
+// back comes to it. There, with l the gradient of h and g that of s:
+//   k = h - dtu B, l = C g + ql, ql = q l    3
+//   sum_n l B, sum_n l k a, da += dt l k     4
+//   dB, dC: l and h packed as bf16, two at a time; tensor cores multiply and add over channels: 1
+// so 12 instructions. Besides, for each side: 24 for u, delta, dt and its slope (one reciprocal
+// more than forward), du, ddelta and the sums of dD and dbias; and once 16 for z, sum, dy, dz.
+Cost backward_cost(const Size& s, DType t) {
+  const double n = double(s.B) * s.L * s.E, z = s.gate ? 1 : 0;
+  const double states = double(scan_state_count(s.L, s.N)) * s.N / s.L;
+  const double bc = 4.0 * s.N / s.E;  // with their gradients
+  return {.bytes = n * size_of(t) * (s.sides * (4 + bc + states) + 1 + 3 * z),
+          .flops = n * (s.sides * (19.0 * s.N + 30) + 16 * z),
+          .exps = n * (s.sides * (s.N + (s.softplus ? 3 : 0)) + 2 * z),
+          .instructions = n * (s.sides * (12.0 * s.N + 24) + 16 * z)};
+}
+
 void add_forward(CaseList& list, const Size& s, DType t, bool small) {
-  const double n = double(s.B) * s.L * s.E;
   list.push_back(make_case<ScanFwd>(
-      {.size = text(s),
-       .dtype = t,
-       .cost = {n * size_of(t) * (2.0 * s.sides + 2), n * s.sides * (5.0 * s.N + 10)},
-       .small = small},
+      {.size = text(s), .dtype = t, .cost = forward_cost(s, t), .small = small},
       [=](CaseMemory& m) {
         ScanFwd p{};
         p.dtype = m.dtype();
@@ -75,12 +106,8 @@ void add_forward(CaseList& list, const Size& s, DType t, bool small) {
 }
 
 void add_backward(CaseList& list, const Size& s, DType t, bool small) {
-  const double n = double(s.B) * s.L * s.E;
   list.push_back(make_case<ScanBwd>(
-      {.size = text(s),
-       .dtype = t,
-       .cost = {n * size_of(t) * (4.0 * s.sides + 4), n * s.sides * (13.0 * s.N + 30)},
-       .small = small},
+      {.size = text(s), .dtype = t, .cost = backward_cost(s, t), .small = small},
       [=](CaseMemory& m) {
         ScanBwd p{};
         p.dtype = m.dtype();
@@ -181,8 +208,15 @@ void add_selective_scan_cases(CaseList& list) {
       add_forward(list, s, t, true);
       add_backward(list, s, t, true);
     }
-    for (const Size& s : {Size{.B = 512, .L = 64, .E = 384, .N = 16, .sides = 1},
-                          Size{.B = 128, .L = 197, .E = 384, .N = 16, .sides = 2}}) {
+    // Vim-tiny at 32 and 224 pixels, and odd batches and lengths.
+    for (const auto& [B, L, sides] : {std::array{512, 64, 1},
+                                      {512, 64, 2},
+                                      {512, 256, 1},
+                                      {128, 197, 1},
+                                      {128, 197, 2},
+                                      {100, 65, 2},
+                                      {512, 65, 2}}) {
+      const Size s{.B = B, .L = L, .E = 384, .N = 16, .sides = sides};
       add_forward(list, s, t, false);
       add_backward(list, s, t, false);
     }
