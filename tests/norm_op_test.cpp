@@ -36,6 +36,33 @@ TEST_CASE("add_norm: gradients") {
       });
     }
 }
+TEST_CASE("add_norm: rotates the sum as rope rotates both, with the same gradients") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Shape shape{2, 4, 6};
+  auto x = random_f64(ctx, shape, 1), r = random_f64(ctx, shape, 2);
+  auto w = random_f64(ctx, {6}, 3, 0.5, 1.5), b = random_f64(ctx, {6}, 4);
+  for (int64_t P : {4, 3}) {
+    const Tensor cos = random_f64(ctx, {P, 6}, 5), sin = random_f64(ctx, {P, 6}, 6);
+    auto fused = [&](const Tensor& x, const Tensor& r, Norm norm) {
+      return add_norm(ctx, norm, x, r, w, b, 1e-5, DType::f64, cos, sin);
+    };
+    auto turned = [&](const Tensor& t) { return t ? rope(ctx, t, cos, sin) : t; };
+    for (const auto& [a, c] : {std::pair{x, r}, std::pair{x, Tensor()}, std::pair{Tensor(), r}}) {
+      const Normed n = fused(a, c, Norm::layer);
+      const Normed want = add_norm(ctx, Norm::layer, turned(a), turned(c), w, b, 1e-5, DType::f64);
+      for (int64_t i = 0; i < x.count(); ++i) {
+        CHECK(n.y.as<double>()[i] == doctest::Approx(want.y.as<double>()[i]));
+        CHECK(n.residual.as<double>()[i] == doctest::Approx(want.residual.as<double>()[i]));
+      }
+    }
+    for (Norm norm : {Norm::rms, Norm::layer}) {
+      check_gradients(ctx, {x, r},
+                      [&](auto& in) { return use(ctx, fused(in[0], in[1], norm), both); });
+      check_gradients(ctx, {x}, [&](auto& in) { return use(ctx, fused(in[0], {}, norm), y_only); });
+      check_gradients(ctx, {r}, [&](auto& in) { return use(ctx, fused({}, in[0], norm), both); });
+    }
+  }
+}
 TEST_CASE("add_norm: gradients when only the sum is used") {
   Context ctx(Backend::cpu, 1 << 20);
   const Tensor w = random_f64(ctx, {5}, 3, 0.5, 1.5);
@@ -89,4 +116,7 @@ TEST_CASE("add_norm: wrong arguments say so") {
                        doctest::Contains("w is (5)"), Error);
   CHECK_THROWS_WITH_AS(add_norm(ctx, Norm::rms, {}, {}, w, {}, 1e-5, DType::f32),
                        doctest::Contains("neither"), Error);
+  Tensor tokens = ctx.zeros({2, 4, 5}, DType::f32), cos = ctx.zeros({4, 5}, DType::f32);
+  CHECK_THROWS_WITH_AS(add_norm(ctx, Norm::rms, tokens, {}, w, {}, 1e-5, DType::f32, cos, cos),
+                       doctest::Contains("cos is (4, 5)"), Error);
 }

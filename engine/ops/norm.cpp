@@ -6,7 +6,7 @@
 namespace krait {
 
 Normed add_norm(Context& ctx, Norm norm, const Tensor& x, const Tensor& residual, const Tensor& w,
-                const Tensor& b, double eps, DType out) {
+                const Tensor& b, double eps, DType out, const Tensor& cos, const Tensor& sin) {
   KRAIT_CHECK(x || residual, "add_norm: neither x nor residual is given");
   const Shape shape = x ? x.shape() : residual.shape();
   const DType wide = accum(out);
@@ -24,11 +24,22 @@ Normed add_norm(Context& ctx, Norm norm, const Tensor& x, const Tensor& residual
   KRAIT_CHECK((!x || x.contiguous()) && (!residual || residual.contiguous()),
               "add_norm: an input is a part of something wider");
 
-  // Where there is nothing to add, the sum is the one operand itself: nothing is copied. It still
-  // is an output of its own, with its own place on the tape.
-  const bool x_alone = x && !residual && x.dtype() == wide;
+  Rotation rotation;
+  if (cos) {
+    const int64_t P = cos.shape(0), L = shape.rank == 3 ? shape[1] : 0;
+    KRAIT_CHECK(cos.shape() == Shape({P, D}) && sin.shape() == cos.shape() && D % 2 == 0 &&
+                    (P == L || P == L - 1),
+                "add_norm: cos is ", cos.shape(), ", sin ", sin.shape(), ", the rows are ", shape);
+    KRAIT_CHECK(cos.dtype() == wide && sin.dtype() == wide, "add_norm: the tables are ",
+                name_of(cos.dtype()), ", not ", name_of(wide));
+    rotation = {L, P, cos.data(), sin.data()};
+  }
+
+  // Where there is nothing to add or rotate, the sum is the one operand itself: nothing is copied.
+  // It still is an output of its own, with its own place on the tape.
+  const bool x_alone = x && !residual && x.dtype() == wide && !cos;
   const bool adds = x && !x_alone;
-  Tensor sum = adds ? ctx.empty(shape, wide) : x_alone ? x : residual;
+  Tensor sum = adds || cos ? ctx.empty(shape, wide) : x_alone ? x : residual;
   Tensor y = ctx.empty(shape, out);
   const bool layer = norm == Norm::layer;
   const int64_t rows = y.rows();
@@ -40,17 +51,19 @@ Normed add_norm(Context& ctx, Norm norm, const Tensor& x, const Tensor& residual
                         .rows = rows,
                         .D = D,
                         .eps = eps,
+                        .rotation = rotation,
                         .x = adds ? x.data() : nullptr,
-                        .residual = adds ? residual.data() : sum.data(),
+                        .residual = x_alone ? x.data() : residual.data(),
                         .w = w.data(),
                         .b = b.data(),
-                        .residual_out = adds ? sum.data() : nullptr,
+                        .residual_out = adds || cos ? sum.data() : nullptr,
                         .y = y.data(),
                         .mean = mean.data(),
                         .rstd = rstd.data()});
   ctx.record_op(
       "add_norm", {&x, &residual, &w, &b}, {&y, &sum},
-      [x, residual, w, b, v = sum, mean, rstd, kind, out, rows, D](Context& ctx, Tape::Step& step) {
+      [x, residual, w, b, v = sum, mean, rstd, kind, out, rows, D, rotation, cos, sin](
+          Context& ctx, Tape::Step& step) {
         const Tensor &dy = step.dy(0), &dsum = step.dy(1);
         auto dx = step.into(x);
         auto dresidual = step.into(residual);
@@ -68,6 +81,7 @@ Normed add_norm(Context& ctx, Norm norm, const Tensor& x, const Tensor& residual
                               .D = D,
                               .accumulate_dx = dx.accumulate,
                               .accumulate_dresidual = dresidual.accumulate,
+                              .rotation = rotation,
                               .v = v.data(),
                               .w = w.data(),
                               .mean = mean.data(),

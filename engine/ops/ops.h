@@ -25,6 +25,9 @@ Tensor scale_columns(Context&, const Tensor& x, const Tensor& s);
 // y = x w^T + b. (.., K), (N, K), (N) accum or empty -> (.., N) of type T, or accum when `wide`. x
 // may be columns of something wider.
 Tensor linear(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {}, bool wide = false);
+// The same with rows that start at multiples of 16 bytes, as the fastest matrix products want their
+// operands: (B, L, 44) in bf16 has 48 elements from row to row. Its gradient lies the same way.
+Tensor linear_aligned(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {});
 // The columns of x as views; nothing is copied. From here on use the parts, not x.
 std::vector<Tensor> split(Context&, const Tensor& x, std::initializer_list<int64_t> widths);
 
@@ -36,9 +39,10 @@ struct Normed {
 };
 // residual' = x + residual (either may be empty, not both), y = norm(residual') w (+ b) in type
 // `out` (RMSNorm: Zhang & Sennrich 2019; LayerNorm: Ba et al. 2016). w, b (D) accum; b may be
-// empty.
+// empty. Given the tables of `rope`, the sum (B, L, D) is rotated by them first.
 Normed add_norm(Context&, Norm, const Tensor& x, const Tensor& residual, const Tensor& w,
-                const Tensor& b, double eps, DType out);
+                const Tensor& b, double eps, DType out, const Tensor& cos = {},
+                const Tensor& sin = {});
 
 // ---- RoPE over a picture's grid (rope.cpp)
 // Rotates channel pairs (2k, 2k+1) of token t by angle table[t, 2k]. x (B, L, D) of any float type;

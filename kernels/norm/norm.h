@@ -1,7 +1,7 @@
 // Residual addition and normalisation in one pass: RMSNorm (Zhang & Sennrich 2019) or LayerNorm
 // (Ba et al. 2016) over the last dimension.
-//   v = x + residual,  mean = layer ? sum_d v / D : 0,  rstd = 1 / sqrt(sum_d (v - mean)^2 / D +
-//   eps) y = (v - mean) rstd w + b
+//   v = rotate(x + residual),  mean = layer ? sum_d v / D : 0,
+//   rstd = 1 / sqrt(sum_d (v - mean)^2 / D + eps),  y = (v - mean) rstd w + b
 #pragma once
 
 #include "kernels/common/kernel.h"
@@ -9,6 +9,14 @@
 namespace krait {
 
 enum class NormKind : uint8_t { rms, layer };
+
+// RoPE of the sum, as kernels/rope/rope.h has it: rows are L tokens of one image after another; of
+// each image the last P tokens are rotated.
+struct Rotation {
+  int64_t L = 0, P = 0;
+  const void* cos = nullptr;  // (P, D) accum, D even; or null: nothing is rotated
+  const void* sin = nullptr;  // (P, D)
+};
 
 struct AddNormFwd {
   static constexpr const char* name = "add_norm_fwd";
@@ -18,11 +26,12 @@ struct AddNormFwd {
   int64_t rows;
   int64_t D;
   double eps;
-  const void* x = nullptr;         // (rows, D) or null: v is the residual itself
-  const void* residual = nullptr;  // (rows, D) or null: v is x; not both null
+  Rotation rotation = {};
+  const void* x = nullptr;         // (rows, D) or null: the sum is the residual
+  const void* residual = nullptr;  // (rows, D) or null: the sum is x; not both null
   const void* w = nullptr;         // (D)
   const void* b = nullptr;         // (D) or null
-  void* residual_out = nullptr;    // (rows, D): v; null exactly where x is null
+  void* residual_out = nullptr;    // (rows, D): v; null where v is the residual: no x, no rotation
   void* y = nullptr;               // (rows, D)
   void* mean = nullptr;            // (rows), written by LayerNorm; null: not kept
   void* rstd = nullptr;            // (rows); null: not kept
@@ -30,6 +39,7 @@ struct AddNormFwd {
 
 // With n = (v - mean) rstd and g = dy w:
 //   dv = rstd (g - n sum_d g n / D - (layer ? sum_d g / D : 0)) + dresidual_out
+//   dx = dresidual = rotate back(dv)
 //   dw += sum_rows dy n,  db += sum_rows dy
 struct AddNormBwd {
   static constexpr const char* name = "add_norm_bwd";
@@ -40,11 +50,12 @@ struct AddNormBwd {
   int64_t D;
   bool accumulate_dx;
   bool accumulate_dresidual;
-  const void* v = nullptr;     // (rows, D) accum: x + residual, as the forward pass left it
-  const void* w = nullptr;     // (D) accum
-  const void* mean = nullptr;  // (rows) accum; LayerNorm only
-  const void* rstd = nullptr;  // (rows) accum
-  const void* dy = nullptr;    // (rows, D) or null: zero
+  Rotation rotation = {};               // that of the forward pass
+  const void* v = nullptr;              // (rows, D) accum, as the forward pass left it
+  const void* w = nullptr;              // (D) accum
+  const void* mean = nullptr;           // (rows) accum; LayerNorm only
+  const void* rstd = nullptr;           // (rows) accum
+  const void* dy = nullptr;             // (rows, D) or null: zero
   const void* dresidual_out = nullptr;  // (rows, D) accum, or null: zero
   void* dx = nullptr;                   // (rows, D) of x_dtype, or null
   void* dresidual = nullptr;            // (rows, D) accum, or null

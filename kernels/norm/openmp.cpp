@@ -9,6 +9,20 @@ namespace krait {
 namespace {
 constexpr int64_t slices = 32;
 constexpr int64_t alone = 1 << 14;  // so few elements are not worth a second thread
+
+// Turns the pairs of row r, which lies at v, by their angles (direction 1) or back (-1).
+void rotate(const Rotation& rotation, int64_t r, int64_t D, float direction, float* v) {
+  const int64_t t = table_row(rotation, r);
+  if (t < 0) return;
+  const float* cos = static_cast<const float*>(rotation.cos) + t * D;
+  const float* sin = static_cast<const float*>(rotation.sin) + t * D;
+#pragma omp simd
+  for (int64_t d = 0; d < D; d += 2) {
+    const float c = cos[d], s = sin[d] * direction, v0 = v[d], v1 = v[d + 1];
+    v[d] = v0 * c - v1 * s;
+    v[d + 1] = v1 * c + v0 * s;
+  }
+}
 }  // namespace
 
 bool add_norm_fwd_openmp_supports(const AddNormFwd& p, const Device&) {
@@ -27,8 +41,9 @@ void add_norm_fwd_openmp(const AddNormFwd& p, const Launch&) {
     float* y = static_cast<float*>(p.y) + r * D;
     if (x && residual)
       for (int64_t d = 0; d < D; ++d) out[d] = x[d] + residual[d];
-    else if (x)
-      for (int64_t d = 0; d < D; ++d) out[d] = x[d];
+    else if (out)
+      for (int64_t d = 0; d < D; ++d) out[d] = x ? x[d] : residual[d];
+    rotate(p.rotation, r, D, 1, out);
     const float* v = out ? out : residual;
     float mean = 0, square = 0;
     if (p.kind == NormKind::layer) {
@@ -94,6 +109,7 @@ void add_norm_bwd_openmp(const AddNormBwd& p, const Launch& l) {
       } else {
         for (int64_t d = 0; d < D; ++d) dv[d] = up ? up[d] : 0.0f;
       }
+      rotate(p.rotation, r, D, -1, dv);
       auto give = [&](void* to, bool accumulate) {
         if (!to) return;
         float* row = static_cast<float*>(to) + r * D;

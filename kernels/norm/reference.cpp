@@ -4,6 +4,20 @@
 #include "kernels/norm/rows.h"
 
 namespace krait {
+namespace {
+
+// Element d of row r of `sum` turned by its angle (direction 1) or back (-1).
+template <class A, class F>
+A rotated(const Rotation& rotation, int64_t r, int64_t D, int64_t d, int direction, F&& sum) {
+  const int64_t t = table_row(rotation, r);
+  if (t < 0) return sum(d);
+  const int64_t at = t * D + d / 2 * 2;
+  const A c = static_cast<const A*>(rotation.cos)[at];
+  const A s = static_cast<const A*>(rotation.sin)[at] * A(direction);
+  return d % 2 == 0 ? sum(d) * c - sum(d + 1) * s : sum(d) * c + sum(d - 1) * s;
+}
+
+}  // namespace
 
 void add_norm_fwd_reference(const AddNormFwd& p, const Launch&) {
   dispatch_float(p.dtype, [&]<class T>() {
@@ -11,12 +25,13 @@ void add_norm_fwd_reference(const AddNormFwd& p, const Launch&) {
       using A = accum_t<T>;
       for (int64_t r = 0; r < p.rows; ++r) {
         const int64_t at = r * p.D;
-        auto v = [&](int64_t d) {
+        auto sum = [&](int64_t d) {
           A s = 0;
           if (p.x) s += A(static_cast<const X*>(p.x)[at + d]);
           if (p.residual) s += static_cast<const A*>(p.residual)[at + d];
           return s;
         };
+        auto v = [&](int64_t d) { return rotated<A>(p.rotation, r, p.D, d, 1, sum); };
         A mean = 0, square = 0;
         if (p.kind == NormKind::layer)
           for (int64_t d = 0; d < p.D; ++d) mean += v(d);
@@ -53,16 +68,19 @@ void add_norm_bwd_reference(const AddNormBwd& p, const Launch&) {
           if (layer) sum_g += g(d);
           sum_gn += g(d) * n(d);
         }
+        auto dv = [&](int64_t d) {
+          const A own = rstd * (g(d) - sum_g / A(p.D) - n(d) * (sum_gn / A(p.D)));
+          return p.dresidual_out ? own + static_cast<const A*>(p.dresidual_out)[at + d] : own;
+        };
         for (int64_t d = 0; d < p.D; ++d) {
-          A dv = rstd * (g(d) - sum_g / A(p.D) - n(d) * (sum_gn / A(p.D)));
-          if (p.dresidual_out) dv += static_cast<const A*>(p.dresidual_out)[at + d];
+          const A dsum = rotated<A>(p.rotation, r, p.D, d, -1, dv);
           if (p.dx) {
             X& dx = static_cast<X*>(p.dx)[at + d];
-            dx = X(p.accumulate_dx ? A(dx) + dv : dv);
+            dx = X(p.accumulate_dx ? A(dx) + dsum : dsum);
           }
           if (p.dresidual) {
             A& dresidual = static_cast<A*>(p.dresidual)[at + d];
-            dresidual = p.accumulate_dresidual ? dresidual + dv : dv;
+            dresidual = p.accumulate_dresidual ? dresidual + dsum : dsum;
           }
           if (p.dw) static_cast<A*>(p.dw)[d] += dy(d) * n(d);
           if (p.db) static_cast<A*>(p.db)[d] += dy(d);

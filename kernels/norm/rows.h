@@ -5,6 +5,13 @@
 
 namespace krait {
 
+// Row of the tables for row r; -1: not rotated.
+KRAIT_HD inline int64_t table_row(const Rotation& rotation, int64_t r) {
+  if (!rotation.cos) return -1;
+  const int64_t t = r % rotation.L - (rotation.L - rotation.P);
+  return t < 0 ? -1 : t;
+}
+
 void add_norm_fwd_reference(const AddNormFwd&, const Launch&);
 void add_norm_bwd_reference(const AddNormBwd&, const Launch&);
 

@@ -19,8 +19,9 @@ Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x,
   std::vector<ScanSide> sides;
   for (size_t k = 0; k < u.size(); ++k) {
     const VimLayer::Side& s = p.side[k];
-    auto q = split(ctx, linear(ctx, u[k], s.x_proj), {R, N, N});  // dt, B, C: (B, L, R | N | N)
-    Tensor delta = linear(ctx, q[0], s.dt_w);                     // (B, L, E)
+    Tensor x_dbl = linear_aligned(ctx, u[k], s.x_proj);  // (B, L, R + 2N)
+    auto q = split(ctx, x_dbl, {R, N, N});               // dt, B, C: (B, L, R | N | N)
+    Tensor delta = linear(ctx, q[0], s.dt_w);            // (B, L, E)
     sides.push_back({u[k], delta, s.A_log, q[1], q[2], s.D, s.dt_b, k == 1});
   }
   if (c.bimamba_type == "v1") {  // the same inputs scanned the other way, with an A of their own
@@ -76,8 +77,10 @@ Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTabl
 
   // h: what the last mixer gave. r: the residual stream, in accum; both (B, L, D).
   Tensor h, r = tokens;
+  // Where both are rotated, add_norm rotates their sum: rotate(h) + rotate(r) = rotate(h + r).
+  const bool of_sum = c.if_rope && c.if_rope_residual && !c.if_bidirectional;
   auto rotate = [&] {
-    if (!c.if_rope) return;
+    if (!c.if_rope || of_sum) return;
     if (h) h = rope(ctx, h, table.cos, table.sin);
     // The residual of block 0 is the tokens themselves, which are rotated as its hidden state.
     if (!h || c.if_rope_residual) r = rope(ctx, r, table.cos, table.sin);
@@ -87,7 +90,8 @@ Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTabl
     auto scope = ctx.scope(cat("layers.", i));
     const VimLayer& p = w.layers[i];
     Tensor dropped = h ? drop(ctx, h, drop_path[i], per_image, i) : h;
-    Normed n = add_norm(ctx, norm, dropped, r, p.norm_w, p.norm_b, c.norm_epsilon, type);
+    Normed n = add_norm(ctx, norm, dropped, r, p.norm_w, p.norm_b, c.norm_epsilon, type,
+                        of_sum ? table.cos : Tensor(), of_sum ? table.sin : Tensor());
     return std::pair{mixer(ctx, c, p, n.y), n.residual};
   };
   if (!c.if_bidirectional) {

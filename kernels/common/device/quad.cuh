@@ -1,0 +1,48 @@
+// Four neighbouring elements, read or written by one instruction: 16 bytes of f32, 8 of bf16.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/common/dtype.h"
+
+namespace krait {
+
+// Two f32 as one word of bf16, `low` first in memory.
+__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+  uint32_t w;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
+  return w;
+}
+
+// A quad as it lies in memory, and as four f32. Kept packed until it is used, bf16 needs half the
+// registers.
+template <class T>
+using Quad = std::conditional_t<sizeof(T) == 4, float4, uint2>;
+__device__ __forceinline__ float4 unpack(float4 q) {
+  return q;
+}
+__device__ __forceinline__ float4 unpack(uint2 q) {
+  return {__uint_as_float(q.x << 16), __uint_as_float(q.x & 0xFFFF0000u),
+          __uint_as_float(q.y << 16), __uint_as_float(q.y & 0xFFFF0000u)};
+}
+
+// `p` must lie on a multiple of the quad's size: see aligned_for_quads.
+template <class T>
+__device__ __forceinline__ Quad<T> load_quad(const T* p) {
+  return *reinterpret_cast<const Quad<T>*>(p);
+}
+__device__ __forceinline__ void store_quad(float* p, float4 v) {
+  *reinterpret_cast<float4*>(p) = v;
+}
+__device__ __forceinline__ void store_quad(bf16* p, float4 v) {
+  *reinterpret_cast<uint2*>(p) = {bf16_pair(v.x, v.y), bf16_pair(v.z, v.w)};
+}
+
+// Are all of these (null allowed) fit for quads of any type up to f32?
+template <class... P>
+bool aligned_for_quads(const P*... p) {
+  return ((reinterpret_cast<uintptr_t>(p) % 16 == 0) && ...);
+}
+
+}  // namespace krait
