@@ -11,6 +11,11 @@
 namespace krait {
 namespace {
 
+// A peak is what the device reaches while nothing disturbs it.
+double best(Backend backend, const Launcher& work) {
+  return time_launches(backend, {work}).low;
+}
+
 double cpu_copy_rate() {
   const size_t bytes =
       std::clamp(2 * cache_bytes(Backend::cpu), size_t{64} << 20, size_t{512} << 20);
@@ -22,14 +27,14 @@ double cpu_copy_rate() {
     for (size_t at = 0; at < bytes; at += piece)
       std::memcpy(to.get() + at, from.get() + at, std::min(piece, bytes - at));
   };
-  return 2.0 * static_cast<double>(bytes) / time_launches(Backend::cpu, {copy}).median;
+  return 2.0 * static_cast<double>(bytes) / best(Backend::cpu, copy);
 }
 
 // Applications of `next` per second: each thread has ten vectors of numbers that do not wait for
 // each other.
 template <class F>
 double cpu_rate(F&& next) {
-  constexpr int chains = 10, rounds = 20000;
+  constexpr int chains = 10, rounds = 500000;  // some milliseconds
   const int threads = omp_get_max_threads();
   std::vector<float> used(threads);  // so that nothing is left out as useless
   auto work = [&](Stream) {
@@ -44,8 +49,7 @@ double cpu_rate(F&& next) {
       used[thread] = sum_lanes(sum);
     }
   };
-  const Timing t = time_launches(Backend::cpu, {work});
-  return static_cast<double>(threads) * lanes * chains * rounds / t.median;
+  return static_cast<double>(threads) * lanes * chains * rounds / best(Backend::cpu, work);
 }
 
 #if KRAIT_CUDA
@@ -56,22 +60,21 @@ double gpu_copy_rate() {
   const auto from = case_scratch(Backend::cuda, bytes), to = case_scratch(Backend::cuda, bytes);
   KRAIT_CUDA_CHECK(cudaMemset(from.get(), 1, bytes));
   case_wait(Backend::cuda);
-  double best = 0;
+  double rate = 0;
   for (const unsigned blocks :
        {65536u, 8u * device.multiprocessors, 32u * device.multiprocessors}) {
     auto copy = [&](Stream stream) { launch_copy(to.get(), from.get(), bytes, blocks, stream); };
-    best = std::max(best,
-                    2.0 * static_cast<double>(bytes) / time_launches(Backend::cuda, {copy}).median);
+    rate = std::max(rate, 2.0 * static_cast<double>(bytes) / best(Backend::cuda, copy));
   }
-  return best;
+  return rate;
 }
 
 template <class F>
 double gpu_rate(F&& launch) {
   double operations = 0;
   auto work = [&](Stream stream) { operations = launch(case_device(Backend::cuda), stream); };
-  const Timing t = time_launches(Backend::cuda, {work});
-  return operations / t.median;
+  const double seconds = best(Backend::cuda, work);  // first: it sets `operations`
+  return operations / seconds;
 }
 #endif
 
@@ -106,7 +109,7 @@ double Peaks::matmul(Backend backend, DType dtype) {
     if (c->info().dtype != dtype) continue;
     for (int v = 0; v < c->variant_count(); ++v) {
       if (c->variant_backend(v) != backend || !c->supports(v)) continue;
-      return it->second = c->info().cost.flops / CaseCopies(*c, backend).time_hot(v).median;
+      return it->second = c->info().cost.flops / CaseCopies(*c, backend).time_hot(v).low;
     }
   }
   return 0;

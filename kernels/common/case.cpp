@@ -42,6 +42,14 @@ void copy(Backend backend, void* to, const void* from, size_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
+template <class T, class F>
+void fill(std::vector<std::byte>& values, F&& value) {
+  T* to = reinterpret_cast<T*>(values.data());
+  const auto count = static_cast<int64_t>(values.size() / sizeof(T));
+#pragma omp parallel for schedule(static) if (count > (1 << 16))
+  for (int64_t i = 0; i < count; ++i) to[i] = value(i);
+}
+
 struct Error2 {
   double max = 0, rms = 0;
   size_t at = 0;
@@ -116,18 +124,16 @@ void* CaseMemory::add(const char* name, DType dtype, int64_t count, bool output,
   if (mode_ == Mode::addresses_only) return b.data();
   const size_t bytes = count * size_of(dtype);
   std::vector<std::byte> values(bytes, std::byte{0xFF});  // all ones: NaN in every float type
-  if (!poison)
-    for (int64_t i = 0; i < count; ++i) {
-      const double v = low + (high - low) * hash01(seed, i);
-      if (dtype == DType::i32)
-        reinterpret_cast<int32_t*>(values.data())[i] = static_cast<int32_t>(v);
-      else if (dtype == DType::u8)
-        reinterpret_cast<uint8_t*>(values.data())[i] = static_cast<uint8_t>(v);
-      else
-        dispatch_float(dtype, [&]<class T>() {
-          reinterpret_cast<T*>(values.data())[i] = T(static_cast<accum_t<T>>(round_to(v, as)));
-        });
-    }
+  auto value = [&](int64_t i) { return low + (high - low) * hash01(seed, i); };
+  if (!poison && dtype == DType::i32)
+    fill<int32_t>(values, [&](int64_t i) { return static_cast<int32_t>(value(i)); });
+  else if (!poison && dtype == DType::u8)
+    fill<uint8_t>(values, [&](int64_t i) { return static_cast<uint8_t>(value(i)); });
+  else if (!poison)
+    dispatch_float(dtype, [&]<class T>() {
+      fill<T>(values,
+              [&](int64_t i) { return T(static_cast<accum_t<T>>(round_to(value(i), as))); });
+    });
   upload(b, values.data(), bytes);
   return b.data();
 }
@@ -232,7 +238,9 @@ std::shared_ptr<std::byte> case_scratch(Backend backend, size_t bytes) {
   }
 #endif
   (void)backend;
-  return {static_cast<std::byte*>(std::malloc(bytes)), std::free};
+  // Aligned as the engine's step memory is.
+  bytes = (bytes + guard_bytes - 1) / guard_bytes * guard_bytes;
+  return {static_cast<std::byte*>(std::aligned_alloc(guard_bytes, bytes)), std::free};
 }
 void case_wait(Backend backend) {
 #if KRAIT_CUDA
