@@ -15,27 +15,33 @@ namespace krait {
 namespace {
 
 using namespace pipelined;
+static_assert(scan_state_every(N) == tile);
 
 constexpr int warps = threads / 32;
+constexpr int unroll_forward = 1, unroll_back = 1;
 constexpr int part_row = 2 * N + 4;  // 4 more: the lanes of a warp then meet 32 banks
 
-template <int K>
+// The states of a warp's channels, as operands of a product: (channel, 16 states in pairs), the
+// halves of channels 4..7 of each 8 exchanged, so that rows of 16 bytes meet all banks.
+using States = uint4[32][2];
 struct Stage {  // a tile of the inputs; a column is a thread's channel
   uint16_t u[tile][threads], delta[tile][threads], dy[tile][threads], z[tile][threads];
   uint16_t sum[tile][threads];  // the first side's only
-  uint4 states[tile / K][2][threads];
+  States before[warps];         // the kept states, before the tile
   float bc[tile][2 * N];
 };
-struct Warp {                // the operands of a warp's products, made new for every token
-  uint4 h[32][2], l[32][2];  // (channel, 16 states), halves exchanged for channels 4..7 of each 8
-  uint16_t g[32], dtu[32];   // by channel in the order of the product, see product_place
-  uint4 zeros[2];
+struct Warp {
+  States after[tile];  // each step
+  union {
+    States l;                    // the adjoint states of one step
+    float part[tile][part_row];  // dB and dC of a tile, summed over the warp's channels
+  };
+  alignas(16) uint16_t g[32], dtu[32], zeros[8];  // channels in the order of the product
 };
-template <int K>
 struct Shared {
-  Stage<K> stages[2];
+  Stage stages[2];
+  float dt[tile][threads];
   Warp warp[warps];
-  float parts[2][warps][tile][part_row];  // dB and dC of a tile, summed over a warp's channels
 };
 
 // Where lane c's factor stands so that a lane finds its 8 factors in a row: lane q of a quad takes
@@ -44,23 +50,37 @@ __device__ __forceinline__ int product_place(int c) {
   return c % 8 / 2 * 8 + c / 8 * 2 + c % 2;
 }
 
-// Reads four 8 x 8 matrices of bf16, transposed; a lane gives the address of one row.
-__device__ __forceinline__ void load_matrices(uint32_t (&a)[4], const void* row) {
-  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
-               : "r"(at)
-               : "memory");
-}
-// c (16 x 8) += a (16 x 16) b (16 x 8)
-__device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                             uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
+// One token's matrix (16 states x 32 channels) times its vector (32 channels), whose result goes to
+// one column of c (16 x 8): the vector is the column of that token, the other columns are zeros.
+struct Product {
+  uint32_t a[2][4];  // 16 channels each
+  uint4 b;
+  // `column`: the 8 factors of this lane's channels, or zeros where the lane has another token's.
+  __device__ __forceinline__ void load(const States& matrix, const uint16_t* column) {
+    const int lane = threadIdx.x % 32;
+    b = *reinterpret_cast<const uint4*>(column);
+#pragma unroll
+    for (int i = 0; i < 2;
+         ++i) {  // a lane gives the address of a row of one of four 8 x 8 matrices
+      const int row = i * 16 + lane % 8 + lane / 16 * 8;
+      const void* from = &matrix[row][lane / 8 % 2 ^ row / 4 % 2];
+      const auto at = static_cast<unsigned>(__cvta_generic_to_shared(from));
+      asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(a[i][0]), "=r"(a[i][1]), "=r"(a[i][2]), "=r"(a[i][3])
+                   : "r"(at)
+                   : "memory");
+    }
+  }
+  __device__ __forceinline__ void add_to(float (&c)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a[i][0]), "r"(a[i][1]), "r"(a[i][2]), "r"(a[i][3]), "r"(i ? b.z : b.x),
+            "r"(i ? b.w : b.y));
+  }
+};
 
 // Scratch, in floats: dB and dC of each block of channels (sides, blocks_e, B, L, 2N), then the
 // gradients of A_log, D and bias of each group of images (sides, groups, E (N + 2)).
@@ -84,20 +104,18 @@ struct Scratch {
   }
 };
 
-template <int K, int blocks_per_sm>
-__global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, float* scratch,
-                                                                   float zero) {
+constexpr int blocks_per_sm = 3;  // as many as 168 registers a thread allow
+__global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, float* scratch) {
   extern __shared__ __align__(16) char memory[];
-  Shared<K>& shared = *reinterpret_cast<Shared<K>*>(memory);
+  Shared& shared = *reinterpret_cast<Shared*>(memory);
   const Scratch where(p);
   const int k = blockIdx.y;  // the side
   const auto& s = p.side[k];
   const int group = blockIdx.x / where.blocks_e, block_e = blockIdx.x % where.blocks_e;
   const int first_channel = block_e * threads, column = threadIdx.x, e = first_channel + column;
-  const int lane = threadIdx.x % 32;
-  Warp& mine = shared.warp[threadIdx.x / 32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const bool active = e < p.E;
-  const int L = static_cast<int>(p.L), kept = (L + K - 1) / K, tiles = (L + tile - 1) / tile;
+  const int L = static_cast<int>(p.L), tiles = (L + tile - 1) / tile;
   const int first_image = group * where.images;
   const int images = p.B - first_image < where.images ? int(p.B - first_image) : where.images;
   const bool with_dz = p.dz && k == 0;
@@ -112,17 +130,31 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   const float D = s.D && active ? static_cast<const float*>(s.D)[e] : 0.0f;
   const float bias = s.bias && active ? static_cast<const float*>(s.bias)[e] * log2e : 0.0f;
   float dD = 0, dbias = 0;
-  if (lane < 2) mine.zeros[lane] = {0, 0, 0, 0};
+  Warp& mine = shared.warp[warp];
+  if (lane < 8) mine.zeros[lane] = 0;
+  const int swap = lane / 4 % 2;
 
+  auto store = [&](States& to, const uint32_t(&pairs)[N / 2]) {
+    to[lane][swap] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+    to[lane][1 - swap] = {pairs[4], pairs[5], pairs[6], pairs[7]};
+  };
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
-  const int step_at = s.reverse ? -p.E : p.E;
-  const int step_dz = int(s.reverse ? -p.dz_row : p.dz_row);
+
+  // All tiles of all images, each image's from its last.
+  struct At {
+    int64_t image;
+    int start;
+  };
+  auto next_of = [&](At at) {
+    return at.start > 0 ? At{at.image, at.start - tile} : At{at.image + 1, (tiles - 1) * tile};
+  };
 
   // A thread copies 8 channels of one token, a state or two, and a pair of B or C.
   const int copy_j = threadIdx.x / (threads / 8), copy_lane = threadIdx.x % (threads / 8);
   const int copy_column = copy_lane * 8, copy_e = first_channel + copy_column;
   uint32_t bc;
-  auto request = [&](Stage<K>& to, int64_t image, int start) {
+  auto request = [&](Stage& to, At tile_at) {
+    const auto [image, start] = tile_at;
     const int step = start + copy_j;
     const bool within = step < L, wanted = within && copy_e < p.E;
     const int64_t row = image * L + (within ? token_at(step) : 0), at = row * p.E + copy_e;
@@ -133,175 +165,154 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
                   static_cast<const bf16*>(p.z) + row * p.z_row + copy_e, wanted);
     if (with_dz)
       async_copy_16(&to.sum[copy_j][copy_column], static_cast<const bf16*>(p.sum) + at, wanted);
-#pragma unroll
-    for (int c = 0; c < tile / K; ++c) {
-      const bool has = active && start + c * K < L;
-      const bf16* from = static_cast<const bf16*>(s.states) +
-                         ((image * kept + (has ? start / K + c : 0)) * p.E + (active ? e : 0)) * N;
-      async_copy_16(&to.states[c][0][column], from, has);
-      async_copy_16(&to.states[c][1][column], from + N / 2, has);
-    }
+    const bf16* state = static_cast<const bf16*>(s.states) +
+                        ((image * tiles + start / tile) * p.E + (active ? e : 0)) * N;
+    async_copy_16(&to.before[warp][lane][swap], state, active);
+    async_copy_16(&to.before[warp][lane][1 - swap], state + N / 2, active);
     bc = within ? load_bc_pair(s, row, copy_lane) : 0;
   };
-  auto store_bc = [&](Stage<K>& to) {
+  auto store_bc = [&](Stage& to) {
     *reinterpret_cast<float2*>(&to.bc[copy_j][2 * copy_lane]) = {first_of(bc), second_of(bc)};
   };
-  // Adds the warps' dB and dC of a tile in order.
+  // Writes the results of a tile, and the sums of the warps' dB and dC in order.
   float* const bc_scratch = scratch + where.bc_at(k, block_e);
-  auto flush = [&](const float(&parts)[warps][tile][part_row], int64_t image, int start) {
-    for (int i = threadIdx.x; i < tile * 2 * N; i += threads) {
-      const int j = i / (2 * N), n = i % (2 * N);
-      if (start + j >= L) break;
+  auto flush = [&](const Stage& from, At tile_at) {
+    const auto [image, start] = tile_at;
+    if (start + copy_j < L && copy_e < p.E) {
+      const int64_t row = image * L + token_at(start + copy_j), at = row * p.E + copy_e;
+      auto write = [&](void* to, int64_t at, const uint16_t& v) {
+        *reinterpret_cast<uint4*>(static_cast<bf16*>(to) + at) =
+            *reinterpret_cast<const uint4*>(&v);
+      };
+      write(s.du, at, from.u[copy_j][copy_column]);
+      write(s.ddelta, at, from.delta[copy_j][copy_column]);
+      if (with_dz) write(p.dz, row * p.dz_row + copy_e, from.z[copy_j][copy_column]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int j = threadIdx.x / (2 * N) + i * tile / 2, n = threadIdx.x % (2 * N);
       float total = 0;
 #pragma unroll
-      for (int w = 0; w < warps; ++w) total += parts[w][j][n];
-      bc_scratch[(image * L + token_at(start + j)) * 2 * N + n] = total;
+      for (int w = 0; w < warps; ++w) total += shared.warp[w].part[j][n];
+      if (start + j < L) bc_scratch[(image * L + token_at(start + j)) * 2 * N + n] = total;
     }
   };
 
-  const int count = images * tiles;  // tiles of all images, each image's from its last
-  auto image_of = [&](int i) { return int64_t{first_image} + i / tiles; };
-  auto start_of = [&](int i) { return (tiles - 1 - i % tiles) * tile; };
-  request(shared.stages[0], image_of(0), start_of(0));
+  At at = {first_image, (tiles - 1) * tile}, last = at;
+  const int count = images * tiles;
+  request(shared.stages[0], at);
   store_bc(shared.stages[0]);
   for (int i = 0; i < count; ++i) {
-    Stage<K>& now = shared.stages[i % 2];
+    Stage& now = shared.stages[i % 2];
+    Stage& next = shared.stages[(i + 1) % 2];
     wait_for_async_copies();
     __syncthreads();
-    if (i > 0) flush(shared.parts[(i - 1) % 2], image_of(i - 1), start_of(i - 1));
+    if (i > 0) {
+      flush(next, last);
+      __syncthreads();
+    }
     const bool more = i + 1 < count;
-    if (more) request(shared.stages[(i + 1) % 2], image_of(i + 1), start_of(i + 1));
-    const int64_t image = image_of(i);
-    const int start = start_of(i);
+    if (more) request(next, next_of(at));
+    const auto [image, start] = at;
     if (start + tile >= L) {
 #pragma unroll
       for (int n = 0; n < N; ++n) l[n] = 0;
     }
-    // Where the tile's results go; tokens from `present` on have none.
-    const int present = active ? L - start : 0;
-    const int64_t row = image * L + token_at(start), at = row * p.E + e;
-    bf16* const du = static_cast<bf16*>(s.du) + at;
-    bf16* const ddelta_out = static_cast<bf16*>(s.ddelta) + at;
-    bf16* const dz = static_cast<bf16*>(p.dz) + row * p.dz_row + e;
     float dB[4] = {0, 0, 0, 0}, dC[4] = {0, 0, 0, 0};
     // Behind the last token everything copied is zero, so l stays zero there.
-#pragma unroll 1
-    for (int c = tile / K - 1; c >= 0; --c) {
-      float dt[K];
-      uint32_t h[K][N / 2];  // the states before each step, in pairs
-      {
-        const uint4 a = now.states[c][0][column], b = now.states[c][1][column];
-        h[0][0] = a.x, h[0][1] = a.y, h[0][2] = a.z, h[0][3] = a.w;
-        h[0][4] = b.x, h[0][5] = b.y, h[0][6] = b.z, h[0][7] = b.w;
-        float state[N];
+
+    {  // the states again
+      const uint4 a = now.before[warp][lane][swap], b = now.before[warp][lane][1 - swap];
+      const uint32_t pairs[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+      float h[N];
 #pragma unroll
-        for (int n = 0; n < N / 2; ++n)
-          state[2 * n] = first_of(h[0][n]), state[2 * n + 1] = second_of(h[0][n]);
-#pragma unroll
-        for (int j = 0; j < K; ++j) {
-          const float x = fmaf(first_of(now.delta[c * K + j][column]), log2e, bias);
-          dt[j] = softplus_log2(x);
-          if (j == K - 1) break;
-          const float dtu = dt[j] * (ln2 * first_of(now.u[c * K + j][column]));
-          const float4* B = reinterpret_cast<const float4*>(now.bc[c * K + j]);
-#pragma unroll
-          for (int n = 0; n < N; n += 4) {
-            const float4 v = B[n / 4];
-            state[n] = fmaf(fast_exp2(dt[j] * A[n]), state[n], dtu * v.x);
-            state[n + 1] = fmaf(fast_exp2(dt[j] * A[n + 1]), state[n + 1], dtu * v.y);
-            state[n + 2] = fmaf(fast_exp2(dt[j] * A[n + 2]), state[n + 2], dtu * v.z);
-            state[n + 3] = fmaf(fast_exp2(dt[j] * A[n + 3]), state[n + 3], dtu * v.w);
-            h[j + 1][n / 2] = pack(state[n], state[n + 1]);
-            h[j + 1][n / 2 + 1] = pack(state[n + 2], state[n + 3]);
-          }
-        }
-      }
-      // Otherwise the 16 (K - 1) decays are kept for the way back, in registers that are missing.
-#pragma unroll
-      for (int j = 0; j < K; ++j) dt[j] += zero;
-#pragma unroll
-      for (int j = K - 1; j >= 0; --j) {
-        const int t = c * K + j;  // the token's place in the tile
-        const float u = first_of(now.u[t][column]), z = first_of(now.z[t][column]);
-        const float dy = first_of(now.dy[t][column]) * scale, q = sigmoid(z);
-        const float g = dy * z * q, dtu = dt[j] * (ln2 * u);
-        const float4* B = reinterpret_cast<const float4*>(now.bc[t]);
-        float s1 = 0, s2 = 0;
-        uint32_t lp[N / 2], hp[N / 2];  // l and the state after the step, in pairs
+      for (int n = 0; n < N; ++n) h[n] = n % 2 ? second_of(pairs[n / 2]) : first_of(pairs[n / 2]);
+#pragma unroll unroll_forward
+      for (int j = 0; j < tile; ++j) {
+        const float dt = softplus_log2(fmaf(first_of(now.delta[j][column]), log2e, bias));
+        shared.dt[j][column] = dt;
+        const float dtu = dt * (ln2 * first_of(now.u[j][column]));
+        const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
+        uint32_t after[N / 2];
 #pragma unroll
         for (int n = 0; n < N; n += 4) {
-          const float4 Bv = B[n / 4], Cv = B[N / 4 + n / 4];
-          const float Bn[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, Cn[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
-          float after[4], ln[4];
-#pragma unroll
-          for (int m = 0; m < 4; ++m) {
-            const uint32_t pair = h[j][(n + m) / 2];
-            const float before = m % 2 ? second_of(pair) : first_of(pair);
-            const float decay = fast_exp2(dt[j] * A[n + m]), carried = decay * before;
-            ln[m] = fmaf(g, Cn[m], l[n + m]);
-            const float lc = ln[m] * carried;
-            s1 = fmaf(ln[m], Bn[m], s1);
-            s2 = fmaf(lc, A[n + m], s2);
-            dA[n + m] = fmaf(lc, dt[j], dA[n + m]);
-            l[n + m] = ln[m] * decay;
-            if (j == K - 1) after[m] = fmaf(dtu, Bn[m], carried);
-          }
-          lp[n / 2] = pack(ln[0], ln[1]), lp[n / 2 + 1] = pack(ln[2], ln[3]);
-          if (j == K - 1) {
-            hp[n / 2] = pack(after[0], after[1]), hp[n / 2 + 1] = pack(after[2], after[3]);
-          } else {
-            hp[n / 2] = h[(j + 1) % K][n / 2], hp[n / 2 + 1] = h[(j + 1) % K][n / 2 + 1];
-          }
+          const float4 v = B[n / 4];
+          h[n] = fmaf(fast_exp2(dt * A[n]), h[n], dtu * v.x);
+          h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * v.y);
+          h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * v.z);
+          h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * v.w);
+          after[n / 2] = pack(h[n], h[n + 1]);
+          after[n / 2 + 1] = pack(h[n + 2], h[n + 3]);
         }
-        // dC += h g and dB += l (dt u), in the column of this token.
-        const int swap = lane / 4 % 2;
-        __syncwarp();
-        mine.h[lane][swap] = {hp[0], hp[1], hp[2], hp[3]};
-        mine.h[lane][1 - swap] = {hp[4], hp[5], hp[6], hp[7]};
-        mine.l[lane][swap] = {lp[0], lp[1], lp[2], lp[3]};
-        mine.l[lane][1 - swap] = {lp[4], lp[5], lp[6], lp[7]};
-        mine.g[product_place(lane)] = bf16(g).bits;
-        mine.dtu[product_place(lane)] = bf16(dtu).bits;
-        __syncwarp();
-        const bool my_token = lane / 4 == t;
-        const uint4 gs =
-            *(my_token ? reinterpret_cast<const uint4*>(mine.g) + lane % 4 : mine.zeros);
-        const uint4 us =
-            *(my_token ? reinterpret_cast<const uint4*>(mine.dtu) + lane % 4 : mine.zeros);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {  // 16 channels each
-          const int row = half * 16 + lane % 8 + lane / 16 * 8;
-          const int place = lane / 8 % 2 ^ row / 4 % 2;
-          uint32_t a[4];
-          load_matrices(a, &mine.h[row][place]);
-          multiply_add(dC, a, half ? gs.z : gs.x, half ? gs.w : gs.y);
-          load_matrices(a, &mine.l[row][place]);
-          multiply_add(dB, a, half ? us.z : us.x, half ? us.w : us.y);
-        }
-        // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
-        const float ddelta = fmaf(u, s1, s2) * (1.0f - fast_exp2(-dt[j]));
-        dD = fmaf(g, u, dD);
-        dbias += ddelta;
-        if (t < present) {
-          du[t * step_at] = bf16(fmaf(dt[j] * ln2, s1, D * g));
-          ddelta_out[t * step_at] = bf16(ddelta);
-          if (with_dz)
-            dz[t * step_dz] = bf16(dy * first_of(now.sum[t][column]) * q * fmaf(z, 1.0f - q, 1.0f));
-        }
+        store(mine.after[j], after);
       }
     }
-    float(&part)[tile][part_row] = shared.parts[i % 2][threadIdx.x / 32];
+
+#pragma unroll unroll_back
+    for (int j = tile - 1; j >= 0; --j) {
+      const float u = first_of(now.u[j][column]), z = first_of(now.z[j][column]);
+      const float dt = shared.dt[j][column];
+      const float dy = first_of(now.dy[j][column]) * scale, q = sigmoid(z);
+      const float g = dy * z * q, dtu = dt * (ln2 * u);
+      const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
+      const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
+      const uint4 a = before[lane][swap], b = before[lane][1 - swap];
+      const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+      mine.g[product_place(lane)] = bf16(g).bits;
+      mine.dtu[product_place(lane)] = bf16(dtu).bits;
+      float s1 = 0, s2 = 0;
+      uint32_t l_pairs[N / 2];
+#pragma unroll
+      for (int n = 0; n < N; n += 4) {
+        const float4 Bv = B[n / 4], Cv = B[N / 4 + n / 4];
+        const float Bn[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, Cn[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
+        float ln[4];
+#pragma unroll
+        for (int m = 0; m < 4; ++m) {
+          const uint32_t pair = h[(n + m) / 2];
+          const float decay = fast_exp2(dt * A[n + m]);
+          const float carried = decay * (m % 2 ? second_of(pair) : first_of(pair));
+          ln[m] = fmaf(g, Cn[m], l[n + m]);
+          const float lc = ln[m] * carried;
+          s1 = fmaf(ln[m], Bn[m], s1);
+          s2 = fmaf(lc, A[n + m], s2);
+          dA[n + m] = fmaf(lc, dt, dA[n + m]);
+          l[n + m] = ln[m] * decay;
+        }
+        l_pairs[n / 2] = pack(ln[0], ln[1]), l_pairs[n / 2 + 1] = pack(ln[2], ln[3]);
+      }
+      store(mine.l, l_pairs);
+      __syncwarp();
+      const bool my_token = lane / 4 == j;
+      Product of_h, of_l;
+      of_h.load(mine.after[j], my_token ? mine.g + lane % 4 * 8 : mine.zeros);
+      of_l.load(mine.l, my_token ? mine.dtu + lane % 4 * 8 : mine.zeros);
+      __syncwarp();
+      // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
+      const float ddelta = fmaf(u, s1, s2) * (1.0f - fast_exp2(-dt));
+      dD = fmaf(g, u, dD);
+      dbias += ddelta;
+      // The results take the places of what they were made from.
+      now.u[j][column] = bf16(fmaf(dt * ln2, s1, D * g)).bits;
+      now.delta[j][column] = bf16(ddelta).bits;
+      if (with_dz)
+        now.z[j][column] =
+            bf16(dy * first_of(now.sum[j][column]) * q * fmaf(z, 1.0f - q, 1.0f)).bits;
+      of_h.add_to(dC);
+      of_l.add_to(dB);
+    }
 #pragma unroll
     for (int r = 0; r < 4;
          ++r) {  // of the product: rows lane / 4 (+ 8), columns lane % 4 * 2 (+ 1)
       const int n = lane / 4 + r / 2 * 8, t = lane % 4 * 2 + r % 2;
-      part[t][n] = dB[r];
-      part[t][N + n] = dC[r];
+      mine.part[t][n] = dB[r];
+      mine.part[t][N + n] = dC[r];
     }
-    if (more) store_bc(shared.stages[(i + 1) % 2]);
+    if (more) store_bc(next);
+    last = at, at = next_of(at);
   }
   __syncthreads();
-  flush(shared.parts[(count - 1) % 2], image_of(count - 1), start_of(count - 1));
+  flush(shared.stages[(count - 1) % 2], last);
 
   if (!active) return;
   float* to = scratch + where.params_at(p.sides, k, group);
@@ -357,11 +368,13 @@ __global__ void add_params(ScanBwd p, const float* scratch) {
 }  // namespace
 
 bool scan_bwd_pipelined_supports(const ScanBwd& p, const Device& device) {
-  bool fit = fits(p, device) && on_multiples(16, {p.dy}) && (!p.dz || p.sum) && !p.accumulate_dz;
+  bool fit = fits(p, device) && on_multiples(16, {p.dy, p.dz}) && (!p.dz || p.sum) &&
+             p.dz_row % 8 == 0 && !p.accumulate_dz;
   for (int k = 0; k < p.sides; ++k) {
     const auto& s = p.side[k];
-    fit = fit && s.du && s.ddelta && s.dBm && s.dCm && s.states && !s.accumulate_du &&
-          !s.accumulate_ddelta && !s.accumulate_dBm && !s.accumulate_dCm;
+    fit = fit && s.du && s.ddelta && on_multiples(16, {s.du, s.ddelta}) && s.dBm && s.dCm &&
+          s.states && !s.accumulate_du && !s.accumulate_ddelta && !s.accumulate_dBm &&
+          !s.accumulate_dCm;
   }
   return fit && p.L < 1 << 24;
 }
@@ -373,15 +386,13 @@ size_t scan_bwd_pipelined_scratch(const ScanBwd& p) {
 
 void scan_bwd_pipelined(const ScanBwd& p, const Launch& l) {
   if (p.B * p.L == 0) return;
-  constexpr int K = scan_state_every(N), blocks_per_sm = K == 8 ? 3 : 4;
   const Scratch where(p);
   float* scratch = static_cast<float*>(l.scratch);
   const auto sides = static_cast<unsigned>(p.sides);
-  KRAIT_CUDA_CHECK(cudaFuncSetAttribute(
-      scan_bwd<K, blocks_per_sm>, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared<K>)));
-  scan_bwd<K, blocks_per_sm>
-      <<<dim3(where.blocks_e * where.groups, sides), threads, sizeof(Shared<K>), l.stream>>>(
-          p, scratch, 0.0f);
+  KRAIT_CUDA_CHECK(
+      cudaFuncSetAttribute(scan_bwd, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)));
+  scan_bwd<<<dim3(where.blocks_e * where.groups, sides), threads, sizeof(Shared), l.stream>>>(
+      p, scratch);
   add_bc<<<dim3(unsigned((where.bc / 4 + 255) / 256), sides), 256, 0, l.stream>>>(p, scratch);
   add_params<<<dim3(unsigned((where.params + 31) / 32), sides), dim3(32, slices), 0, l.stream>>>(
       p, scratch);

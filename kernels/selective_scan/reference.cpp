@@ -91,7 +91,8 @@ void put(void* to, int64_t i, A value, bool accumulate) {
 }
 
 // One side. The adjoint state lam_t = C_t g_t + exp(dt_{t+1} A) lam_{t+1} runs against the scan;
-// the states are computed again, from what the forward pass kept where it kept something.
+// the states are computed again, from what the forward pass kept where it kept something. They are
+// used as a row may keep them, in the type of the activations.
 template <class T>
 void backward(const ScanBwd& p, const ScanBwd::Side& s) {
   using A = accum_t<T>;
@@ -125,9 +126,9 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s) {
         }
         A du = v.D(e) * g, ddt = 0;
         for (int n = 0; n < N; ++n) {
-          const A a = v.a(e, n), decay = std::exp(dt * a), carried = decay * h[step * N + n];
+          const A a = v.a(e, n), decay = std::exp(dt * a), carried = decay * A(T(h[step * N + n]));
           lam[n] += v.Cm(b, t, n) * g;
-          dC[t * N + n] += g * h[(step + 1) * N + n];
+          dC[t * N + n] += g * A(T(h[(step + 1) * N + n]));
           dB[t * N + n] += lam[n] * dt * u;
           du += lam[n] * dt * v.Bm(b, t, n);
           ddt += lam[n] * (v.Bm(b, t, n) * u + a * carried);
