@@ -18,7 +18,7 @@ using namespace pipelined;
 static_assert(scan_state_every(N) == tile);
 
 constexpr int warps = threads / 32;
-constexpr int unroll_forward = 1, unroll_back = 1;
+constexpr int unroll_forward = 2, unroll_back = 2;
 constexpr int part_row = 2 * N + 4;  // 4 more: the lanes of a warp then meet 32 banks
 
 // The states of a warp's channels, as operands of a product: (channel, 16 states in pairs), the

@@ -1,10 +1,13 @@
 // GPU row `pipelined`, forward: thread_per_channel with every wait taken out of the way.
+//   - A thread owns two neighbouring channels, which halves the reads of B and C.
 //   - u, delta and z of the next 8 tokens arrive in shared memory (cp.async) during the current 8.
 //   - Both sides run at the same time, half of a block's threads each, and meet in the middle:
 //   until
 //     then a side leaves its sums in scratch, after that it adds what the other side left and
 //     finishes the token. So both do the same work, and the sum needs no second kernel.
-//   - softplus and the gate from one-instruction exponentials, logarithms and reciprocals.
+//   - softplus and the gate from one-instruction exponentials, logarithms and reciprocals, and a
+//   few
+//     of the 16 exponentials by a polynomial, because their unit is the busiest of all.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/selective_scan/pipelined.cuh"
 #include "kernels/selective_scan/rows.h"
@@ -14,79 +17,99 @@ namespace {
 
 using namespace pipelined;
 
+constexpr int channels = 128;  // of a block, two a thread
+constexpr int side_threads = channels / 2;
+constexpr int polynomials = 0;  // of the N exponentials of a step
+
 template <int sides>
-struct Stage {  // a tile of the inputs; a column is a thread's channel and side
-  uint16_t u[tile][threads], delta[tile][threads], z[tile][threads];  // bf16
-  float other[sides == 2 ? tile : 1][threads];                        // what the other side left
+struct Stage {  // a tile of the inputs of all sides; bf16 but for the last two
+  uint16_t u[sides][tile][channels], delta[sides][tile][channels], z[sides][tile][channels];
+  float other[sides == 2 ? 2 : 1][sides == 2 ? tile : 1][channels];  // what the other side left
   float bc[sides][tile][2 * N];
 };
 
-// Block: `channels` channels of one image, all sides. K: steps between kept states.
-template <int sides, int K>
-__global__ __launch_bounds__(threads, 6) void scan_fwd(ScanFwd p, int blocks_e, float* between) {
-  constexpr int channels = threads / sides;
+// 2^x for x <= 0 without the special function unit: x = i + f with |f| <= 1/2, 2^f by a polynomial
+// (error 2e-6, least maximum of the relative error), i added to the exponent.
+__device__ __forceinline__ float exp2_by_polynomial(float x) {
+  x = fmaxf(x, -126.0f);
+  const float shift = 12582912.0f, i = x + shift, f = x - (i - shift);  // 1.5 2^23: rounds
+  float y = fmaf(f, 0.0096181291f, 0.0555041087f);
+  y = fmaf(y, f, 0.2402265070f);
+  y = fmaf(y, f, 0.6931471806f);
+  y = fmaf(y, f, 1.0f);
+  return __int_as_float(__float_as_int(y) + (__float_as_int(i) << 23));
+}
+
+// Block: 128 channels of one image, all sides.
+template <int sides>
+__global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanFwd p, int blocks_e,
+                                                                           float* between) {
+  constexpr int K = scan_state_every(N);
   __shared__ alignas(16) Stage<sides> stages[2];
   const int64_t b = blockIdx.x / blocks_e;
+  const int first_channel = (blockIdx.x % blocks_e) * channels;
   const int L = static_cast<int>(p.L);
 
-  // A thread computes one channel e of one side k.
-  const int column = threadIdx.x, k = sides == 2 ? column / channels : 0;
-  const int first_channel = (blockIdx.x % blocks_e) * channels;
-  const int e = first_channel + column % channels;
+  // A thread computes two channels, from e on, of one side k.
+  const int k = sides == 2 ? threadIdx.x / side_threads : 0;
+  const int thread = threadIdx.x % side_threads, column = 2 * thread;
+  const int e = first_channel + column;
   const bool active = e < p.E;
   const auto& s = p.side[k];
   // The step at which the side turns from leaving to finishing.
   const int turn0 = sides == 2 ? L / 2 / tile * tile : 0, turn1 = sides == 2 ? L - turn0 : 0;
   const int turn = k == 0 ? turn0 : turn1;
-  float A[N], h[N];
+  float A[2][N], h[2][N], D[2] = {0, 0}, bias[2] = {0, 0};
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    A[n] = active ? -__expf(static_cast<const float*>(s.A_log)[e * N + n]) : 0.0f;
-    h[n] = 0;
+  for (int c = 0; c < 2; ++c) {
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      A[c][n] = active ? -__expf(static_cast<const float*>(s.A_log)[(e + c) * N + n]) : 0.0f;
+      h[c][n] = 0;
+    }
+    if (s.D && active) D[c] = static_cast<const float*>(s.D)[e + c];
+    if (s.bias && active) bias[c] = static_cast<const float*>(s.bias)[e + c] * log2e;
   }
-  const float D = s.D && active ? static_cast<const float*>(s.D)[e] : 0.0f;
-  const float bias = s.bias && active ? static_cast<const float*>(s.bias)[e] * log2e : 0.0f;
   uint4* states = s.states && active
                       ? reinterpret_cast<uint4*>(static_cast<bf16*>(s.states) +
                                                  (b * ((L + K - 1) / K) * p.E + e) * N)
                       : nullptr;
-  // The token of this image that the side visits at a step.
   const float scale = static_cast<float>(p.scale);
+  // The token of this image that the side visits at a step.
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
 
-  // It copies 8 channels of one token of a tile, and a pair or two of B and C.
-  constexpr int copiers = channels / 8;  // of a token
-  const int copy_j = column % channels / copiers, copy_lane = column % copiers;
-  const int copy_column = k * channels + copy_lane * 8;
-  const int copy_e = first_channel + copy_lane * 8;
+  // It copies 8 channels of two tokens of a tile, and a pair of B or C of them.
+  const int copy_lane = thread % 16, copy_column = copy_lane * 8;
+  const int copy_e = first_channel + copy_column;
   const int64_t image = b * L * p.E;
-  uint32_t bc[16 / copiers];  // B and C on their way to the next stage
+  uint32_t bc[2];  // B and C on their way to the next stage
 
   auto request = [&](Stage<sides>& to, int start, bool finish) {
-    const int step = start + copy_j;
-    const bool within = step < L, wanted = within && copy_e < p.E;
-    const int t = within ? token_at(step) : 0, at = t * p.E + copy_e;
-    async_copy_16(&to.u[copy_j][copy_column], static_cast<const bf16*>(s.u) + image + at, wanted);
-    async_copy_16(&to.delta[copy_j][copy_column], static_cast<const bf16*>(s.delta) + image + at,
-                  wanted);
-    if (finish) {
-      async_copy_16(&to.z[copy_j][copy_column],
-                    static_cast<const bf16*>(p.z) + (b * L + t) * p.z_row + copy_e, wanted);
-      if constexpr (sides == 2) {
-        const bool left = wanted && step >= turn;
-        async_copy_16(&to.other[copy_j][copy_column], between + image + at, left);
-        async_copy_16(&to.other[copy_j][copy_column + 4], between + image + at + 4, left);
-      }
-    }
 #pragma unroll
-    for (int q = 0; q < 16 / copiers; ++q)
-      bc[q] = within ? load_bc_pair(s, b * L + t, copy_lane + q * copiers) : 0;
+    for (int i = 0; i < 2; ++i) {
+      const int j = thread / 16 + i * 4, step = start + j;
+      const bool within = step < L, wanted = within && copy_e < p.E;
+      const int t = within ? token_at(step) : 0, at = t * p.E + copy_e;
+      async_copy_16(&to.u[k][j][copy_column], static_cast<const bf16*>(s.u) + image + at, wanted);
+      async_copy_16(&to.delta[k][j][copy_column], static_cast<const bf16*>(s.delta) + image + at,
+                    wanted);
+      if (finish) {
+        async_copy_16(&to.z[k][j][copy_column],
+                      static_cast<const bf16*>(p.z) + (b * L + t) * p.z_row + copy_e, wanted);
+        if constexpr (sides == 2) {
+          const bool left = wanted && step >= turn;
+          async_copy_16(&to.other[k][j][copy_column], between + image + at, left);
+          async_copy_16(&to.other[k][j][copy_column + 4], between + image + at + 4, left);
+        }
+      }
+      bc[i] = within ? load_bc_pair(s, b * L + t, copy_lane) : 0;
+    }
   };
   auto store_bc = [&](Stage<sides>& to) {
 #pragma unroll
-    for (int q = 0; q < 16 / copiers; ++q)
-      *reinterpret_cast<float2*>(&to.bc[k][copy_j][2 * (copy_lane + q * copiers)]) = {
-          first_of(bc[q]), second_of(bc[q])};
+    for (int i = 0; i < 2; ++i)
+      *reinterpret_cast<float2*>(&to.bc[k][thread / 16 + i * 4][2 * copy_lane]) = {
+          first_of(bc[i]), second_of(bc[i])};
   };
 
   // Steps [from, to) of this side, in `tiles` tiles from step `start` on. A tile may begin before
@@ -103,41 +126,59 @@ __global__ __launch_bounds__(threads, 6) void scan_fwd(ScanFwd p, int blocks_e, 
       __syncthreads();
       const bool more = i + 1 < tiles;
       if (more) request(next, start + tile, finish);
-      const int first = from > start ? from - start : 0,
-                last = to - start < tile ? to - start : tile;
+      const int first = from > start ? from - start : 0;
+      const int last = to - start < tile ? to - start : tile;
       if (active) {
         const int step_at = s.reverse ? -p.E : p.E;
         int64_t at = image + token_at(start + first) * p.E + e;
-#pragma unroll 4
+#pragma unroll 2
         for (int j = first; j < last; ++j, at += step_at) {
           if (states && (start + j) % K == 0) {
             uint4* to = states + int64_t{(start + j) / K} * p.E * (N / 8);
-            to[0] = {pack(h[0], h[1]), pack(h[2], h[3]), pack(h[4], h[5]), pack(h[6], h[7])};
-            to[1] = {pack(h[8], h[9]), pack(h[10], h[11]), pack(h[12], h[13]), pack(h[14], h[15])};
+#pragma unroll
+            for (int c = 0; c < 2; ++c)
+#pragma unroll
+              for (int n = 0; n < N; n += 8)
+                to[c * 2 + n / 8] = {pack(h[c][n], h[c][n + 1]), pack(h[c][n + 2], h[c][n + 3]),
+                                     pack(h[c][n + 4], h[c][n + 5]),
+                                     pack(h[c][n + 6], h[c][n + 7])};
           }
-          const float x = fmaf(first_of(now.delta[j][column]), log2e, bias);
-          const float dt = softplus_log2(x);
-          const float u = first_of(now.u[j][column]), dtu = dt * (ln2 * u);
+          const uint32_t xs = *reinterpret_cast<const uint32_t*>(&now.delta[k][j][column]);
+          const uint32_t us = *reinterpret_cast<const uint32_t*>(&now.u[k][j][column]);
+          const float u[2] = {first_of(us), second_of(us)};
+          const float dt[2] = {softplus_log2(fmaf(first_of(xs), log2e, bias[0])),
+                               softplus_log2(fmaf(second_of(xs), log2e, bias[1]))};
+          const float dtu[2] = {dt[0] * (ln2 * u[0]), dt[1] * (ln2 * u[1])};
           const float4* bc = reinterpret_cast<const float4*>(now.bc[k][j]);
-          float y = D * u, y2 = 0;
+          float y[2] = {D[0] * u[0], D[1] * u[1]};
 #pragma unroll
           for (int n = 0; n < N; n += 4) {
-            const float4 B = bc[n / 4], C = bc[N / 4 + n / 4];
-            h[n] = fmaf(fast_exp2(dt * A[n]), h[n], dtu * B.x);
-            h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * B.y);
-            h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * B.z);
-            h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * B.w);
-            y = fmaf(h[n], C.x, y), y2 = fmaf(h[n + 1], C.y, y2);
-            y = fmaf(h[n + 2], C.z, y), y2 = fmaf(h[n + 3], C.w, y2);
+            const float4 Bv = bc[n / 4], Cv = bc[N / 4 + n / 4];
+            const float B[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, C[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
+#pragma unroll
+            for (int m = 0; m < 4; ++m)
+#pragma unroll
+              for (int c = 0; c < 2; ++c) {
+                const float x = dt[c] * A[c][n + m];
+                const bool by_polynomial = (n + m) * polynomials % N < polynomials;
+                const float decay = by_polynomial ? exp2_by_polynomial(x) : fast_exp2(x);
+                h[c][n + m] = fmaf(decay, h[c][n + m], dtu[c] * B[m]);
+                y[c] = fmaf(h[c][n + m], C[m], y[c]);
+              }
           }
-          y += y2;
           if constexpr (finish) {
-            if constexpr (sides == 2) y += now.other[j][column];
-            if (p.sum) static_cast<bf16*>(p.sum)[at] = bf16(y);
-            const float z = first_of(now.z[j][column]);
-            static_cast<bf16*>(p.y)[at] = bf16(y * scale * z * sigmoid(z));
+            if constexpr (sides == 2) {
+              const float2 other = *reinterpret_cast<const float2*>(&now.other[k][j][column]);
+              y[0] += other.x, y[1] += other.y;
+            }
+            if (p.sum)
+              *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) = pack(y[0], y[1]);
+            const uint32_t zs = *reinterpret_cast<const uint32_t*>(&now.z[k][j][column]);
+            const float z[2] = {first_of(zs), second_of(zs)};
+            *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.y) + at) =
+                pack(y[0] * scale * z[0] * sigmoid(z[0]), y[1] * scale * z[1] * sigmoid(z[1]));
           } else {
-            between[at] = y;
+            *reinterpret_cast<float2*>(between + at) = {y[0], y[1]};
           }
         }
       }
@@ -169,14 +210,13 @@ size_t scan_fwd_pipelined_scratch(const ScanFwd& p) {
 
 void scan_fwd_pipelined(const ScanFwd& p, const Launch& l) {
   if (p.B * p.L == 0) return;
-  constexpr int K = scan_state_every(N);
-  const int channels = threads / p.sides, blocks_e = (p.E + channels - 1) / channels;
+  const int blocks_e = (p.E + channels - 1) / channels;
   const auto grid = static_cast<unsigned>(blocks_e * p.B);
   auto between = static_cast<float*>(l.scratch);
   if (p.sides == 2)
-    scan_fwd<2, K><<<grid, threads, 0, l.stream>>>(p, blocks_e, between);
+    scan_fwd<2><<<grid, 2 * side_threads, 0, l.stream>>>(p, blocks_e, between);
   else
-    scan_fwd<1, K><<<grid, threads, 0, l.stream>>>(p, blocks_e, between);
+    scan_fwd<1><<<grid, side_threads, 0, l.stream>>>(p, blocks_e, between);
 }
 
 }  // namespace krait
