@@ -62,12 +62,15 @@ void Context::reserve(size_t bytes) {
   arena_ = std::make_shared<Arena>(device_block(device_.backend, bytes), bytes);
 }
 
-Tensor Context::empty(Shape shape, DType dtype) {
-  const size_t bytes = shape.count() * size_of(dtype);
+Tensor Context::empty(Shape shape, DType dtype, int64_t row_stride) {
+  KRAIT_CHECK(row_stride < 0 || (shape.rank > 0 && 0 < shape[-1] && shape[-1] <= row_stride),
+              "empty: rows of ", shape, " are ", row_stride, " apart");
+  const int64_t elements = row_stride < 0 ? shape.count() : shape.count() / shape[-1] * row_stride;
+  const size_t bytes = elements * size_of(dtype);
   std::shared_ptr<Arena> arena = arena_;
   return {std::shared_ptr<std::byte>(arena->allocate(bytes),
                                      [arena, bytes](std::byte* p) { arena->release(p, bytes); }),
-          shape, dtype};
+          shape, dtype, row_stride};
 }
 Tensor Context::zeros(Shape shape, DType dtype) {
   Tensor t = empty(shape, dtype);
@@ -205,8 +208,10 @@ Tape::Tape() {
 void Tape::watch(Tensor& leaf, Tensor grad) {
   leaf.slot_ = static_cast<int32_t>(slots_.size());
   leaf.tape_ = id_;
-  slots_.push_back(
-      {.shape = leaf.shape(), .dtype = grad ? grad.dtype() : leaf.dtype(), .grad = grad});
+  slots_.push_back({.shape = leaf.shape(),
+                    .dtype = grad ? grad.dtype() : leaf.dtype(),
+                    .row_stride = leaf.contiguous() ? -1 : leaf.row_stride(),
+                    .grad = grad});
   slots_.back().started = bool(grad);
 }
 Tensor Tape::grad(const Tensor& watched) const {
@@ -249,7 +254,7 @@ void Tape::record_split(const Tensor& whole, std::vector<Tensor>& parts) {
 Tensor& Tape::grad_memory(Context& ctx, int32_t slot) {
   Slot& s = slots_[slot];
   if (!s.grad)
-    s.grad = s.whole < 0 ? ctx.empty(s.shape, s.dtype)
+    s.grad = s.whole < 0 ? ctx.empty(s.shape, s.dtype, s.row_stride)
                          : grad_memory(ctx, s.whole).columns(s.from, s.from + s.shape[-1]);
   return s.grad;
 }

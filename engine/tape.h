@@ -69,6 +69,7 @@ class Tape {
   struct Slot {
     Shape shape;
     DType dtype;
+    int64_t row_stride;  // of the value, and so of its gradient; -1: packed
     Tensor grad;
     bool started = false;  // has something been written into grad?
     bool split = false;    // are its parts collecting it?

@@ -43,9 +43,10 @@ inline std::ostream& operator<<(std::ostream& s, const Shape& v) {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(std::shared_ptr<std::byte> memory, Shape shape, DType dtype)
+  // `row_stride`: elements from one row to the next; -1: rows are packed.
+  Tensor(std::shared_ptr<std::byte> memory, Shape shape, DType dtype, int64_t row_stride = -1)
       : memory_(std::move(memory)), shape_(shape), dtype_(dtype) {
-    row_stride_ = shape.rank ? shape[-1] : 1;
+    row_stride_ = row_stride >= 0 ? row_stride : shape.rank ? shape[-1] : 1;
   }
   const Shape& shape() const { return shape_; }
   int64_t shape(int i) const { return shape_[i]; }

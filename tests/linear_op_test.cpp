@@ -56,6 +56,34 @@ TEST_CASE("split: gradients, also of a part that is unused, used twice, or split
         return linear(ctx, d, linear(ctx, a, linear(ctx, parts[0], in[2])));
       });
 }
+TEST_CASE("linear_aligned: rows start at multiples of 16 bytes, the gaps are never read") {
+  Context ctx(Backend::cpu, 1 << 20);
+  {  // check_gradients fills free memory, and so the gaps, with NaN
+    auto in = std::vector{random_f64(ctx, {2, 3, 5}, 1), random_f64(ctx, {7, 5}, 2),
+                          random_f64(ctx, {7}, 3), random_f64(ctx, {6, 3}, 4),
+                          random_f64(ctx, {6, 2}, 5)};
+    check_gradients(ctx, in, [&](auto& in) {
+      Tensor wide = linear_aligned(ctx, in[0], in[1], in[2]);  // (2, 3, 7)
+      CHECK(wide.row_stride() == 8);
+      auto parts = split(ctx, wide, {3, 2, 2});  // the last: unused
+      return linear(
+          ctx, linear(ctx, parts[0], in[3]),
+          linear(ctx, linear(ctx, parts[1], in[4]), random_f64(ctx, {6, 6}, 6)).viewed({6, 6}));
+    });
+  }
+  Tensor x = ctx.zeros({4, 8}, DType::bf16), w = ctx.zeros({44, 8}, DType::bf16);
+  Tape tape;
+  tape.watch(x);
+  tape.watch(w);
+  auto recording = ctx.record(tape);
+  Tensor y = linear_aligned(ctx, x, w);
+  CHECK(y.row_stride() == 48);
+  tape.watch(y);  // its own gradient can be looked at
+  Tensor v = linear(ctx, y, ctx.zeros({1, 44}, DType::bf16));
+  tape.backward(ctx, v);
+  CHECK(tape.grad(y).shape() == y.shape());
+  CHECK(tape.grad(y).row_stride() == 48);
+}
 TEST_CASE("linear, split: wrong shapes say so") {
   Context ctx(Backend::cpu, 1 << 20);
   Tensor x = random_f64(ctx, {3, 5}, 1), w = random_f64(ctx, {4, 6}, 2);

@@ -32,15 +32,15 @@ void matmul(Context& ctx, Matrix a, bool ta, Matrix b, bool tb, Matrix c, bool a
                     .c_row = c.t.row_stride()});
 }
 
-}  // namespace
-
-Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, bool wide) {
+// y of type `type`, its rows `row_stride` apart (-1: packed).
+Tensor linear_into(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, DType type,
+                   int64_t row_stride) {
   const int64_t N = w.shape(0), K = x.shape(-1);
   KRAIT_CHECK(w.shape() == Shape({N, K}), "linear: w is ", w.shape(), ", x is ", x.shape());
   KRAIT_CHECK(w.dtype() == x.dtype(), "linear: w is ", name_of(w.dtype()), ", x is ",
               name_of(x.dtype()));
   KRAIT_CHECK(!b || b.shape() == Shape({N}), "linear: b is ", b.shape(), ", w is ", w.shape());
-  Tensor y = ctx.empty(x.shape().with_last(N), wide ? accum(x.dtype()) : x.dtype());
+  Tensor y = ctx.empty(x.shape().with_last(N), type, row_stride);
   matmul(ctx, {x}, false, {w}, true, {y}, false);
   if (b)
     ctx.launch(AddBias{.dtype = y.dtype(),
@@ -66,6 +66,16 @@ Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, b
                            .sum = db.data()});
   });
   return y;
+}
+
+}  // namespace
+
+Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, bool wide) {
+  return linear_into(ctx, x, w, b, wide ? accum(x.dtype()) : x.dtype(), -1);
+}
+Tensor linear_aligned(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b) {
+  const int64_t N = w.shape(0), unit = 16 / static_cast<int64_t>(size_of(x.dtype()));
+  return linear_into(ctx, x, w, b, x.dtype(), (N + unit - 1) / unit * unit);
 }
 
 std::vector<Tensor> split(Context& ctx, const Tensor& x, std::initializer_list<int64_t> widths) {
