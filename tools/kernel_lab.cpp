@@ -30,7 +30,7 @@ struct StepOptions {
 };
 
 bool wanted(const Options& o, const KernelCase& c) {
-  if (!std::strstr(c.kernel(), o.kernel.c_str())) return false;
+  if (!std::strstr(c.kernel(), o.kernel.c_str()) && c.folder() != o.kernel) return false;
   if (c.size().find(o.size) == std::string::npos) return false;
   return !o.shape.empty() || (c.info().small ? !o.large : o.all || o.large);
 }
@@ -197,7 +197,7 @@ int main(int argc, char** argv) try {
   Options o;
   auto add = [&](const char* name, const char* help) {
     CLI::App* sub = app.add_subcommand(name, help);
-    sub->add_option("-k,--kernel", o.kernel, "only kernels whose name contains this");
+    sub->add_option("-k,--kernel", o.kernel, "only kernels whose name contains this, or of this folder");
     sub->add_option("-v,--variant", o.variant, "only variants whose name contains this");
     sub->add_option("-s,--size", o.size, "only cases whose size contains this");
     sub->add_option("--device", o.device, "only variants for cpu or cuda")
