@@ -6,28 +6,45 @@
 namespace krait {
 namespace {
 
+// How far apart rows are.
+enum class Rows : uint8_t {
+  packed,
+  strided,  // 8 elements of something else between them: columns of a wider matrix
+  aligned,  // every row starts at a multiple of 16 bytes
+};
+
 struct Size {
   int64_t m, n, k;
-  bool ta, tb, add, wide_c, strided;
+  bool ta, tb, add, wide_c;
+  Rows rows;
 };
 
 void add(CaseList& list, const Size& s, DType t, bool small) {
   const int64_t a_rows = s.ta ? s.k : s.m, a_cols = s.ta ? s.m : s.k;
   const int64_t b_rows = s.tb ? s.n : s.k, b_cols = s.tb ? s.k : s.n;
-  const int64_t gap = s.strided ? 8 : 0;
+  auto apart = [&](int64_t columns) {
+    const int64_t unit = 16 / static_cast<int64_t>(size_of(t));
+    return s.rows == Rows::strided   ? columns + 8
+           : s.rows == Rows::aligned ? (columns + unit - 1) / unit * unit
+                                     : columns;
+  };
+  const int64_t a_row = apart(a_cols), b_row = apart(b_cols), c_row = apart(s.n);
   const double bytes = double(s.m * s.k + s.k * s.n + s.m * s.n) * size_of(t);
   list.push_back(make_case<Matmul>(
       {.size = cat("m=", s.m, " n=", s.n, " k=", s.k, s.ta ? " A'" : "", s.tb ? " B'" : "",
-                   s.add ? " add" : "", s.wide_c ? " C accum" : "", s.strided ? " strided" : ""),
+                   s.add ? " add" : "", s.wide_c ? " C accum" : "",
+                   s.rows == Rows::strided   ? " strided"
+                   : s.rows == Rows::aligned ? " aligned"
+                                             : ""),
        .dtype = t,
        .cost = {bytes, 2.0 * s.m * s.n * s.k, true},
        .small = small},
       [=](CaseMemory& m) {
-        const int64_t count = s.m * (s.n + gap);
-        // Strided C is only partly written: it starts with values, which must stay.
-        void* c = s.wide_c             ? m.inout_accum("c", count, -1, 1)
-                  : s.add || s.strided ? m.inout("c", count, -1, 1)
-                                       : m.out("c", count);
+        const int64_t count = s.m * c_row;
+        // Between the rows of C nothing is written: it starts with values, which must stay.
+        void* c = s.wide_c                ? m.inout_accum("c", count, -1, 1)
+                  : s.add || c_row != s.n ? m.inout("c", count, -1, 1)
+                                          : m.out("c", count);
         return Matmul{.dtype = m.dtype(),
                       .c_dtype = s.wide_c ? m.accum_dtype() : m.dtype(),
                       .m = s.m,
@@ -36,12 +53,12 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
                       .trans_a = s.ta,
                       .trans_b = s.tb,
                       .accumulate = s.add,
-                      .a = m.in("a", a_rows * (a_cols + gap), -1, 1),
-                      .b = m.in("b", b_rows * (b_cols + gap), -1, 1),
+                      .a = m.in("a", a_rows * a_row, -1, 1),
+                      .b = m.in("b", b_rows * b_row, -1, 1),
                       .c = c,
-                      .a_row = a_cols + gap,
-                      .b_row = b_cols + gap,
-                      .c_row = s.n + gap};
+                      .a_row = a_row,
+                      .b_row = b_row,
+                      .c_row = c_row};
       }));
 }
 
@@ -56,21 +73,31 @@ void add_matmul_size(CaseList& list, UserSizes& sizes) {
                .tb = sizes.take("tb", 0, 1, 0) == 1,
                .add = false,
                .wide_c = false,
-               .strided = false};
+               .rows = sizes.take("aligned", 0, 1, 0) == 1 ? Rows::aligned : Rows::packed};
   for (DType t : {DType::f32, DType::bf16}) add(list, s, t, false);
 }
 
 void add_matmul_cases(CaseList& list) {
+  constexpr Rows packed = Rows::packed, strided = Rows::strided, aligned = Rows::aligned;
   for (DType t : {DType::f32, DType::bf16}) {
-    add(list, {1, 1, 1, false, false, false, false, false}, t, true);
-    add(list, {33, 44, 31, false, true, false, false, false}, t, true);
-    add(list, {65, 24, 96, false, true, true, false, true}, t, true);
-    add(list, {65, 96, 24, false, false, false, false, true}, t, true);
-    add(list, {24, 97, 130, true, false, true, true, false}, t, true);
+    add(list, {1, 1, 1, false, false, false, false, packed}, t, true);
+    add(list, {33, 44, 31, false, true, false, false, packed}, t, true);
+    add(list, {33, 44, 31, false, true, false, false, aligned}, t, true);
+    add(list, {65, 24, 96, false, true, true, false, strided}, t, true);
+    add(list, {65, 96, 24, false, false, false, false, strided}, t, true);
+    add(list, {65, 32, 11, false, false, true, false, aligned}, t, true);
+    add(list, {24, 97, 130, true, false, true, true, packed}, t, true);
+    add(list, {11, 36, 130, true, false, true, true, aligned}, t, true);
     // Vim-tiny, batch 512, 64 tokens: in_proj forward, its weight gradient, dt_proj.
-    add(list, {512 * 64, 768, 192, false, true, false, false, false}, t, false);
-    add(list, {768, 192, 512 * 64, true, false, true, true, false}, t, false);
-    add(list, {512 * 64, 384, 12, false, true, false, false, false}, t, false);
+    add(list, {512 * 64, 768, 192, false, true, false, false, packed}, t, false);
+    add(list, {768, 192, 512 * 64, true, false, true, true, packed}, t, false);
+    add(list, {512 * 64, 384, 12, false, true, false, false, packed}, t, false);
+    // x_proj, its dx and its dw: rows of 44 elements, packed and as the model has them.
+    for (Rows rows : {packed, aligned}) {
+      add(list, {512 * 64, 44, 384, false, true, false, false, rows}, t, false);
+      add(list, {512 * 64, 384, 44, false, false, true, false, rows}, t, false);
+      add(list, {44, 384, 512 * 64, true, false, true, true, rows}, t, false);
+    }
   }
 }
 
