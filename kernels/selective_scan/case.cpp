@@ -204,7 +204,8 @@ void add_selective_scan_cases(CaseList& list) {
           Size{.B = 2, .L = 18, .E = 17, .N = 5, .sides = 1, .first_reversed = true},
           Size{.B = 1, .L = 7, .E = 130, .N = 1, .sides = 2},
           Size{.B = 1, .L = 11, .E = 9, .N = 24, .sides = 2},
-          Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true}}) {
+          Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true},
+          Size{.B = 1, .L = 1100, .E = 33, .N = 3, .sides = 2}}) {
       add_forward(list, s, t, true);
       add_backward(list, s, t, true);
     }

@@ -26,6 +26,13 @@ size_t scan_fwd_thread_per_channel_scratch(const ScanFwd&);
 void scan_fwd_thread_per_channel(const ScanFwd&, const Launch&);
 size_t scan_bwd_thread_per_channel_scratch(const ScanBwd&);
 void scan_bwd_thread_per_channel(const ScanBwd&, const Launch&);
+
+bool scan_fwd_block_scan_supports(const ScanFwd&, const Device&);
+size_t scan_fwd_block_scan_scratch(const ScanFwd&);
+void scan_fwd_block_scan(const ScanFwd&, const Launch&);
+bool scan_bwd_block_scan_supports(const ScanBwd&, const Device&);
+size_t scan_bwd_block_scan_scratch(const ScanBwd&);
+void scan_bwd_block_scan(const ScanBwd&, const Launch&);
 #endif
 
 }  // namespace krait

@@ -11,6 +11,8 @@ std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
      scan_fwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel, nullptr,
      scan_fwd_thread_per_channel_scratch},
+    {"block_scan", Backend::cuda, scan_fwd_block_scan, scan_fwd_block_scan_supports,
+     scan_fwd_block_scan_scratch},
 #endif
     {"channel_lanes", Backend::cpu, scan_fwd_channel_lanes, scan_fwd_channel_lanes_supports},
     {"reference", Backend::cpu, scan_fwd_reference},
@@ -26,6 +28,8 @@ std::span<const Variant<ScanBwd>> variants<ScanBwd>() {
      scan_bwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_bwd_thread_per_channel, nullptr,
      scan_bwd_thread_per_channel_scratch},
+    {"block_scan", Backend::cuda, scan_bwd_block_scan, scan_bwd_block_scan_supports,
+     scan_bwd_block_scan_scratch},
 #endif
     {"channel_lanes", Backend::cpu, scan_bwd_channel_lanes, scan_bwd_channel_lanes_supports,
      scan_bwd_channel_lanes_scratch},
