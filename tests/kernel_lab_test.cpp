@@ -77,6 +77,29 @@ TEST_CASE("kernel_lab sweeps over all combinations") {
   CHECK(r.says("m=5 n=3 k=2 f32"));
   CHECK(r.says("2 measured"));
 }
+TEST_CASE("kernel_lab measures steps, saves, compares, and writes the page") {
+  const Folder folder;
+  const std::string file = folder.path / "steps.json", page = folder.path / "page.md",
+                    step =
+                        "step --model vim_micro_patch4_32 --batch 1,2 --image-size 16 --device "
+                        "cpu --kernel rope=reference ";
+  std::ofstream(page) << "before\n<!-- step -->\n<!-- /step -->\nafter\n";
+  const Ran first = kernel_lab(step + "--save " + file + " --markdown " + page);
+  CHECK(first.code == 0);
+  CHECK(first.says("selective_scan_bwd"));
+  CHECK(first.says("(between kernels)"));
+  const std::string text = contents(page);
+  CHECK(text.starts_with("before\n<!-- step -->\n"));
+  CHECK(text.ends_with("<!-- /step -->\nafter\n"));
+  for (const char* row : {" 1 | 16 | train | fp32 ", " 1 | 16 | infer | fp32 ",
+                          " 2 | 16 | train | fp32 ", " 2 | 16 | infer | fp32 "})
+    CHECK(text.find(std::string("| `vim_micro_patch4_32` | 16 |") + row) != std::string::npos);
+  const Ran second = kernel_lab(step + "--mode infer --baseline " + file);
+  CHECK(second.code == 0);
+  CHECK(second.says("change"));
+  CHECK_FALSE(second.says(" new"));
+  CHECK_FALSE(second.says(" train "));
+}
 TEST_CASE("kernel_lab names mistakes in one line") {
   struct {
     const char *arguments, *message;
@@ -92,6 +115,15 @@ TEST_CASE("kernel_lab names mistakes in one line") {
       {"bench --baseline /nowhere.json", "cannot read /nowhere.json"},
       {"bench --save /nowhere/x.json", "cannot write /nowhere/x.json"},
       {"bench --device gpu", "--device"},
+      {"step --model vim_huge", "vim_huge"},
+      {"step --batch 0", "--batch"},
+      {"step --batch 1,x", "x"},
+      {"step --mode eval", "--mode"},
+      {"step --device cpu --precision tf32", "tf32 needs a GPU"},
+      {"step --kernel rope", "NAME=VARIANT"},
+      {"step --kernel rope=fast", "rope has no variant 'fast'"},
+      {"step --image-size 4", "--image-size"},
+      {"step --baseline /nowhere.json", "cannot read /nowhere.json"},
   };
   for (const auto& m : mistakes) {
     const Ran r = kernel_lab(m.arguments);

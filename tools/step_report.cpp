@@ -16,7 +16,7 @@ std::string milliseconds(double seconds) {
   return short_number(seconds * 1e3);
 }
 std::string gib(size_t bytes) {
-  return number("%.2f", static_cast<double>(bytes) / (1 << 30));
+  return short_number(static_cast<double>(bytes) / (1 << 30));
 }
 // The device's name is part of it: times of two devices are not compared.
 std::string key(const StepSetup& s) {
