@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/arena.h"
@@ -92,6 +93,8 @@ class Context {
   bool allow_tf32 = false;
   // Dropout and drop path are active.
   bool training = false;
+  // Models keep only what goes into a layer for the backward pass, which then runs the layer again.
+  bool remake_layers = false;
   // What the current step's random numbers depend on, in device memory. Null: no random op runs.
   const StepState* state = nullptr;
 
@@ -102,9 +105,8 @@ class Context {
   // Names the part of the model that runs: "layers.3.mixer". Used in messages.
   class Scope {
    public:
-    Scope(Context& c, const std::string& name) : ctx_(c), before_(c.scope_) {
-      c.scope_ += (c.scope_.empty() ? "" : ".") + name;
-    }
+    Scope(Context& c, std::string name)
+        : ctx_(c), before_(std::exchange(c.scope_, std::move(name))) {}
     ~Scope() { ctx_.scope_ = before_; }
     Scope(const Scope&) = delete;
 
@@ -112,12 +114,17 @@ class Context {
     Context& ctx_;
     std::string before_;
   };
-  [[nodiscard]] Scope scope(const std::string& name) { return {*this, name}; }
+  [[nodiscard]] Scope scope(const std::string& name) {
+    return {*this, scope_.empty() ? name : scope_ + "." + name};
+  }
+  const std::string& scope_name() const { return scope_; }
+  // Goes back to where scope_name() was asked for.
+  [[nodiscard]] Scope scope_again(const std::string& name) { return {*this, name}; }
 
   // While the returned object lives, ops record themselves on `tape`.
   class Recording {
    public:
-    Recording(Context& c, Tape& t) : ctx_(c), before_(c.tape_) { c.tape_ = &t; }
+    Recording(Context& c, Tape* t) : ctx_(c), before_(std::exchange(c.tape_, t)) {}
     ~Recording() { ctx_.tape_ = before_; }
     Recording(const Recording&) = delete;
 
@@ -125,7 +132,8 @@ class Context {
     Context& ctx_;
     Tape* before_;
   };
-  [[nodiscard]] Recording record(Tape& tape) { return {*this, tape}; }
+  [[nodiscard]] Recording record(Tape& tape) { return {*this, &tape}; }
+  [[nodiscard]] Recording record_nothing() { return {*this, nullptr}; }
 
   // Copies that wait for the device. `bytes` may be less than the tensor holds.
   void upload(const Tensor& to, const void* from, size_t bytes);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "engine/context.h"
 #include "kernels/common/cuda.h"
@@ -205,6 +206,9 @@ Tape::Tape() {
   static std::atomic<uint32_t> count{0};
   id_ = ++count;
 }
+Tape::Tape(Step& outer) : Tape() {
+  outer_ = &outer.tape_;
+}
 void Tape::watch(Tensor& leaf, Tensor grad) {
   leaf.slot_ = static_cast<int32_t>(slots_.size());
   leaf.tape_ = id_;
@@ -222,8 +226,10 @@ Tensor Tape::grad(const Tensor& watched) const {
 void Tape::record(const char* name, std::initializer_list<const Tensor*> inputs,
                   std::initializer_list<Tensor*> outputs, Backward backward) {
   bool wanted = false;
-  for (const Tensor* t : inputs) wanted = wanted || slot_of(*t) >= 0;
-  if (!wanted) return;
+  for (const Tensor* t : inputs) wanted = wanted || keeper(*t);
+  if (wanted) record_always(name, outputs, std::move(backward));
+}
+void Tape::record_always(const char* name, const std::vector<Tensor*>& outputs, Backward backward) {
   Node node{name, {}, std::move(backward), -1};
   for (Tensor* t : outputs) {
     watch(*t);
@@ -233,6 +239,8 @@ void Tape::record(const char* name, std::initializer_list<const Tensor*> inputs,
 }
 void Tape::record_split(const Tensor& whole, std::vector<Tensor>& parts) {
   const int32_t at = slot_of(whole);
+  KRAIT_CHECK(at >= 0 || !keeper(whole), "a tensor was split inside of what is re-made, but made ",
+              "outside: split it outside");
   if (at < 0) return;
   Node node{"split", {}, {}, at};
   int64_t from = 0;
@@ -265,13 +273,24 @@ bool Tape::started(int32_t slot) const {
 const Tensor& Tape::Step::dy(int output) const {
   return tape_.slots_[outputs_[output]].grad;
 }
+Tensor Tape::Step::take_dy(int output) {
+  return std::exchange(tape_.slots_[outputs_[output]].grad, {});
+}
 Tape::Target Tape::Step::into(const Tensor& input) {
-  const int32_t slot = tape_.slot_of(input);
-  if (slot < 0) return {};
-  KRAIT_CHECK(!tape_.slots_[slot].split, "a tensor was used after it was split");
-  const bool accumulate = tape_.started(slot);
-  Tensor& g = tape_.grad_memory(ctx_, slot);
-  tape_.slots_[slot].started = true;
+  Tape* const tape = tape_.keeper(input);
+  return tape ? tape->into(ctx_, input) : Target();
+}
+Tape* Tape::keeper(const Tensor& t) {
+  Tape* tape = this;
+  while (tape && tape->slot_of(t) < 0) tape = tape->outer_;
+  return tape;
+}
+Tape::Target Tape::into(Context& ctx, const Tensor& input) {
+  const int32_t slot = slot_of(input);
+  KRAIT_CHECK(!slots_[slot].split, "a tensor was used after it was split");
+  const bool accumulate = started(slot);
+  Tensor& g = grad_memory(ctx, slot);
+  slots_[slot].started = true;
   if (input.shape() != g.shape() && input.contiguous() && g.contiguous())
     return {g.viewed(input.shape()), accumulate};  // the input was a view of the watched tensor
   return {g, accumulate};
@@ -287,6 +306,22 @@ void Tape::backward(Context& ctx, const Tensor& loss) {
   KRAIT_CHECK(last >= 0, "nothing on this tape leads to the loss");
   ctx.fill(grad_memory(ctx, last), 1);
   slots_[last].started = true;
+  walk(ctx);
+}
+void Tape::backward(Context& ctx, std::vector<Tensor> outputs, std::vector<Tensor> gradients) {
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (!gradients[k]) continue;
+    const int32_t at = slot_of(outputs[k]);
+    KRAIT_CHECK(at >= 0 ? !slots_[at].started : !keeper(outputs[k]), "backward: output ", k, " ",
+                outputs[k].shape(), " is an input, or another output, as it is");
+    if (at < 0) continue;  // depends on nothing that is differentiated
+    slots_[at].grad = std::move(gradients[k]);
+    slots_[at].started = true;
+  }
+  outputs.clear();
+  walk(ctx);
+}
+void Tape::walk(Context& ctx) {
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();

@@ -14,7 +14,11 @@ class Context;
 
 class Tape {
  public:
+  class Step;
   Tape();
+  // A tape inside a backward step of another one (engine/remake.h). What is differentiated there is
+  // so here too, and its gradient goes to its place there.
+  explicit Tape(Step& outer);
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -30,6 +34,7 @@ class Tape {
   class Step {
    public:
     const Tensor& dy(int output = 0) const;  // gradient of an output; empty if nothing used it
+    Tensor take_dy(int output = 0);          // the same; the tape lets go of it
     Target into(const Tensor& input);        // empty if that gradient is not wanted
     Target into_accumulated(const Tensor& input);  // the same, for kernels that can only add
 
@@ -49,11 +54,15 @@ class Tape {
   // differentiated. An empty tensor among the inputs is allowed and wants nothing.
   void record(const char* name, std::initializer_list<const Tensor*> inputs,
               std::initializer_list<Tensor*> outputs, Backward backward);
+  // The same, whatever the inputs are.
+  void record_always(const char* name, const std::vector<Tensor*>& outputs, Backward backward);
   // Notes that `parts` are the columns of `whole`, side by side. Their gradients are then columns
   // of its gradient, so nothing is copied; from here on use the parts, not the whole.
   void record_split(const Tensor& whole, std::vector<Tensor>& parts);
   // Runs every step in reverse, freeing what it kept as it goes.
   void backward(Context& ctx, const Tensor& loss);
+  // The same from these gradients of `outputs` (an empty one was not used) rather than a loss.
+  void backward(Context& ctx, std::vector<Tensor> outputs, std::vector<Tensor> gradients);
   Tensor grad(const Tensor& watched) const;
   bool wants(const Tensor& t) const { return t.tape_ == id_ && t.slot_ >= 0; }
   size_t length() const { return nodes_.size(); }
@@ -77,9 +86,13 @@ class Tape {
     int64_t from = 0;
   };
   int32_t slot_of(const Tensor& t) const { return t.tape_ == id_ ? t.slot_ : -1; }
+  Tape* keeper(const Tensor& t);  // this tape, or the outer one that keeps t's gradient, or null
+  Target into(Context& ctx, const Tensor& input);
+  void walk(Context& ctx);
   Tensor& grad_memory(Context& ctx, int32_t slot);
   bool started(int32_t slot) const;
   uint32_t id_;
+  Tape* outer_ = nullptr;
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
 };

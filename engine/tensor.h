@@ -74,6 +74,12 @@ class Tensor {
     t.row_stride_ = shape.rank ? shape[-1] : 1;
     return t;
   }
+  // The same place on the tape, without the memory: for a backward step that does not read values.
+  Tensor place() const {
+    Tensor t = *this;
+    t.memory_ = nullptr;
+    return t;
+  }
   explicit operator bool() const { return memory_ != nullptr; }
   void* data() const { return memory_.get(); }
   template <class T>

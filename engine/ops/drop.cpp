@@ -22,7 +22,7 @@ Tensor drop(Context& ctx, const Tensor& x, double p, int64_t group, int place) {
                      .x = x.data(),
                      .y = y.data()};
   ctx.launch(forward);
-  ctx.record_op("drop", {&x}, {&y}, [x, forward](Context& ctx, Tape::Step& step) {
+  ctx.record_op("drop", {&x}, {&y}, [x = x.place(), forward](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous() && dx.grad.dtype() == forward.dtype,
                 "drop: the gradient of x is ", name_of(dx.grad.dtype()),

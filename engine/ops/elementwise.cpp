@@ -63,10 +63,11 @@ Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {
                  .a = a.data(),
                  .b = b.data(),
                  .y = y.data()});
-  ctx.record_op("add", {&a, &b}, {&y}, [a, b](Context& ctx, Tape::Step& step) {
+  auto backward = [a = a.place(), b = b.place()](Context& ctx, Tape::Step& step) {
     if (auto da = step.into(a)) pass(ctx, step.dy(), da);
     if (auto db = step.into(b)) pass(ctx, step.dy(), db);
-  });
+  };
+  ctx.record_op("add", {&a, &b}, {&y}, backward);
   return y;
 }
 

@@ -62,8 +62,8 @@ Normed add_norm(Context& ctx, Norm norm, const Tensor& x, const Tensor& residual
                         .rstd = rstd.data()});
   ctx.record_op(
       "add_norm", {&x, &residual, &w, &b}, {&y, &sum},
-      [x, residual, w, b, v = sum, mean, rstd, kind, out, rows, D, rotation, cos, sin](
-          Context& ctx, Tape::Step& step) {
+      [x = x.place(), residual = residual.place(), w, b, v = sum, mean, rstd, kind, out, rows, D,
+       rotation, cos, sin](Context& ctx, Tape::Step& step) {
         const Tensor &dy = step.dy(0), &dsum = step.dy(1);
         auto dx = step.into(x);
         auto dresidual = step.into(residual);

@@ -28,7 +28,7 @@ Tensor rope(Context& ctx, const Tensor& x, const Tensor& cos, const Tensor& sin)
   Tensor y = ctx.empty(x.shape(), x.dtype());
   p.y = y.data();
   ctx.launch(p);
-  ctx.record_op("rope", {&x}, {&y}, [x, cos, sin, p](Context& ctx, Tape::Step& step) {
+  ctx.record_op("rope", {&x}, {&y}, [x = x.place(), cos, sin, p](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous() && dx.grad.dtype() == p.dtype, "rope: the gradient of x is ",
                 name_of(dx.grad.dtype()), " or a part of something wider");

@@ -46,7 +46,8 @@ Tensor place_tokens(Context& ctx, const Tensor& patches, const std::vector<Class
     p.cls[i] = value.data();
   }
   ctx.launch(p);
-  auto backward = [patches, cls, pos, B, P, D, classes](Context& ctx, Tape::Step& step) {
+  auto backward = [patches = patches.place(), cls, pos, B, P, D, classes](Context& ctx,
+                                                                          Tape::Step& step) {
     auto dpatches = step.into(patches);
     PlaceTokensBwd p{.dtype = patches.dtype(),
                      .B = B,
@@ -85,7 +86,7 @@ Tensor reverse_tokens(Context& ctx, const Tensor& x) {
   Tensor y = ctx.empty(x.shape(), x.dtype());
   p.y = y.data();
   ctx.launch(p);
-  ctx.record_op("reverse_tokens", {&x}, {&y}, [x, p](Context& ctx, Tape::Step& step) {
+  ctx.record_op("reverse_tokens", {&x}, {&y}, [x = x.place(), p](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous(), "reverse_tokens: dx is a part of something wider");
     ReverseTokens back = p;
@@ -117,7 +118,7 @@ Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& wh
     p.which[i] = which[i];
   }
   ctx.launch(p);
-  ctx.record_op("mean_tokens", {&x}, {&y}, [x, which](Context& ctx, Tape::Step& step) {
+  auto backward = [x = x.place(), which](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous(), "mean_tokens: dx is a part of something wider");
     MeanTokensBwd p{.dtype = x.dtype(),
@@ -131,7 +132,8 @@ Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& wh
                     .dx = dx.data()};
     for (size_t i = 0; i < which.size(); ++i) p.which[i] = which[i];
     ctx.launch(p);
-  });
+  };
+  ctx.record_op("mean_tokens", {&x}, {&y}, backward);
   return y;
 }
 
@@ -147,7 +149,7 @@ Tensor max_tokens(Context& ctx, const Tensor& x) {
                           .x = x.data(),
                           .y = y.data(),
                           .argmax = argmax.as<int32_t>()});
-  ctx.record_op("max_tokens", {&x}, {&y}, [x, argmax](Context& ctx, Tape::Step& step) {
+  auto backward = [x = x.place(), argmax](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous(), "max_tokens: dx is a part of something wider");
     ctx.launch(MaxTokensBwd{.dtype = x.dtype(),
@@ -158,7 +160,8 @@ Tensor max_tokens(Context& ctx, const Tensor& x) {
                             .dy = step.dy().data(),
                             .argmax = argmax.as<int32_t>(),
                             .dx = dx.data()});
-  });
+  };
+  ctx.record_op("max_tokens", {&x}, {&y}, backward);
   return y;
 }
 

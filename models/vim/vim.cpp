@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "engine/remake.h"
+
 namespace krait {
 namespace {
 
@@ -49,22 +51,64 @@ std::vector<ClassToken> class_tokens(const VimConfig& c, const VimWeights& w) {
   return {{w.cls, c.use_middle_cls_token ? P / 2 : 0}};
 }
 
-// Drop path rate of each block, and of the last mixer's output behind them all. The published code
-// shifts the usual rates by one: block i drops the output of the mixer before it.
-std::vector<double> drop_path_rates(const VimConfig& c) {
-  std::vector<double> rates{0};
-  for (int i = 0; i + 1 < c.depth; ++i)
-    rates.push_back(c.depth > 1 ? c.drop_path_rate * i / (c.depth - 1) : 0);
-  rates.push_back(c.drop_path_rate);
-  return rates;
+// What goes from block to block.
+struct Between {
+  Tensor h;  // (B, L, D): what the last mixer gave; empty before the first
+  Tensor r;  // (B, L, D) accum: the residual stream
+};
+
+// Drop path of block i, i = depth standing for what comes after them all. The published code shifts
+// the usual rates by one: block i drops the output of the mixer before it.
+Tensor drop_path(Context& ctx, const VimConfig& c, int i, const Tensor& h) {
+  if (!h) return h;
+  const double rate = i == c.depth             ? c.drop_path_rate
+                      : i == 0 || c.depth == 1 ? 0
+                                               : c.drop_path_rate * (i - 1) / (c.depth - 1);
+  return drop(ctx, h, rate, h.count() / h.shape(0), i);
+}
+
+Norm norm_of(const VimConfig& c) {
+  return c.rms_norm ? Norm::rms : Norm::layer;
+}
+
+// Where both are rotated, add_norm rotates their sum: rotate(h) + rotate(r) =
+// rotate(h + r).
+bool rotates_sum(const VimConfig& c) {
+  return c.if_rope && c.if_rope_residual && !c.if_bidirectional;
+}
+
+// Block i: add, norm, mix.
+Between block(Context& ctx, const VimConfig& c, const RopeTable& table, const VimLayer& p, int i,
+              Between s) {
+  auto scope = ctx.scope(cat("layers.", i));
+  const bool rotate = rotates_sum(c);
+  Normed n =
+      add_norm(ctx, norm_of(c), drop_path(ctx, c, i, s.h), s.r, p.norm_w, p.norm_b, c.norm_epsilon,
+               p.in_proj.dtype(), rotate ? table.cos : Tensor(), rotate ? table.sin : Tensor());
+  s = {};  // without a tape, nothing else holds it
+  return {mixer(ctx, c, p, n.y), n.residual};
+}
+
+// Block i, or with if_bidirectional blocks i and i + 1, the second of which works on the reversed
+// sequence. `p` are their weights.
+Between blocks(Context& ctx, const VimConfig& c, const RopeTable& table,
+               const std::vector<VimLayer>& p, int i, Between s) {
+  if (c.if_rope && !rotates_sum(c)) {
+    // The residual of block 0 is the tokens themselves, which are rotated as its hidden state.
+    if (!s.h || c.if_rope_residual) s.r = rope(ctx, s.r, table.cos, table.sin);
+    if (s.h) s.h = rope(ctx, s.h, table.cos, table.sin);
+  }
+  if (!c.if_bidirectional) return block(ctx, c, table, p[0], i, std::move(s));
+  Between f = block(ctx, c, table, p[0], i, s);
+  s = {s.h ? reverse_tokens(ctx, s.h) : s.h, reverse_tokens(ctx, s.r)};
+  Between b = block(ctx, c, table, p[1], i + 1, std::move(s));
+  return {add(ctx, reverse_tokens(ctx, b.h), f.h), add(ctx, reverse_tokens(ctx, b.r), f.r)};
 }
 
 }  // namespace
 
 Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTable& table,
            const Tensor& images, VimKept* kept) {
-  const DType type = images.dtype();
-  const Norm norm = c.rms_norm ? Norm::rms : Norm::layer;
   KRAIT_CHECK(images.shape() == Shape({images.shape(0), c.channels, c.img_size, c.img_size}),
               "vim: images are ", images.shape(), ", the model takes pictures of ", c.img_size);
   const auto cls = class_tokens(c, w);
@@ -72,45 +116,21 @@ Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTabl
                                w.pos);  // (B, L, D) accum
   tokens = drop(ctx, tokens, c.drop_rate, 1, c.depth + 1);
   if (kept) kept->tokens = tokens;
-  const int64_t per_image = tokens.count() / tokens.shape(0);
-  const auto drop_path = drop_path_rates(c);
 
-  // h: what the last mixer gave. r: the residual stream, in accum; both (B, L, D).
-  Tensor h, r = tokens;
-  // Where both are rotated, add_norm rotates their sum: rotate(h) + rotate(r) = rotate(h + r).
-  const bool of_sum = c.if_rope && c.if_rope_residual && !c.if_bidirectional;
-  auto rotate = [&] {
-    if (!c.if_rope || of_sum) return;
-    if (h) h = rope(ctx, h, table.cos, table.sin);
-    // The residual of block 0 is the tokens themselves, which are rotated as its hidden state.
-    if (!h || c.if_rope_residual) r = rope(ctx, r, table.cos, table.sin);
-  };
-  // Add, norm, mix: returns the mixer's output and the new residual.
-  auto block = [&](int i, const Tensor& h, const Tensor& r) {
-    auto scope = ctx.scope(cat("layers.", i));
-    const VimLayer& p = w.layers[i];
-    Tensor dropped = h ? drop(ctx, h, drop_path[i], per_image, i) : h;
-    Normed n = add_norm(ctx, norm, dropped, r, p.norm_w, p.norm_b, c.norm_epsilon, type,
-                        of_sum ? table.cos : Tensor(), of_sum ? table.sin : Tensor());
-    return std::pair{mixer(ctx, c, p, n.y), n.residual};
-  };
-  if (!c.if_bidirectional) {
-    for (int i = 0; i < c.depth; ++i) {
-      rotate();
-      std::tie(h, r) = block(i, h, r);
-    }
-  } else {  // layers in pairs: the second of each works on the reversed sequence
-    for (int i = 0; i + 1 < c.depth; i += 2) {
-      rotate();
-      auto [hf, rf] = block(i, h, r);
-      auto [hb, rb] = block(i + 1, h ? reverse_tokens(ctx, h) : h, reverse_tokens(ctx, r));
-      h = add(ctx, reverse_tokens(ctx, hb), hf);
-      r = add(ctx, reverse_tokens(ctx, rb), rf);
-    }
+  Tensors s = {{}, std::move(tokens)};  // h and r of Between
+  const int step = c.if_bidirectional ? 2 : 1;
+  for (int i = 0; i + step <= c.depth; i += step) {
+    const std::vector<VimLayer> p(w.layers.begin() + i, w.layers.begin() + i + step);
+    auto f = [c, table, p, i](Context& ctx, Tensors s) {
+      Between to = blocks(ctx, c, table, p, i, {std::move(s[0]), std::move(s[1])});
+      return Tensors{to.h, to.r};
+    };
+    s = ctx.remake_layers ? remake(ctx, std::move(s), f) : f(ctx, std::move(s));
   }
 
-  h = drop(ctx, h, drop_path.back(), per_image, c.depth);
-  Tensor y = add_norm(ctx, norm, h, r, w.norm_w, w.norm_b, c.norm_epsilon, type).y;  // (B, L, D)
+  Tensor h = drop_path(ctx, c, c.depth, s[0]);
+  Tensor y = add_norm(ctx, norm_of(c), h, s[1], w.norm_w, w.norm_b, c.norm_epsilon, images.dtype())
+                 .y;  // (B, L, D)
   if (kept) kept->features = y;
   auto scope = ctx.scope("head");
   if (!cls.empty()) {
