@@ -9,6 +9,7 @@ void scan_fwd_reference(const ScanFwd&, const Launch&);
 void scan_bwd_reference(const ScanBwd&, const Launch&);
 
 bool scan_fwd_channel_lanes_supports(const ScanFwd&, const Device&);
+size_t scan_fwd_channel_lanes_scratch(const ScanFwd&);
 void scan_fwd_channel_lanes(const ScanFwd&, const Launch&);
 bool scan_bwd_channel_lanes_supports(const ScanBwd&, const Device&);
 size_t scan_bwd_channel_lanes_scratch(const ScanBwd&);

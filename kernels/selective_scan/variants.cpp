@@ -14,7 +14,8 @@ std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
     {"block_scan", Backend::cuda, scan_fwd_block_scan, scan_fwd_block_scan_supports,
      scan_fwd_block_scan_scratch},
 #endif
-    {"channel_lanes", Backend::cpu, scan_fwd_channel_lanes, scan_fwd_channel_lanes_supports},
+    {"channel_lanes", Backend::cpu, scan_fwd_channel_lanes, scan_fwd_channel_lanes_supports,
+     scan_fwd_channel_lanes_scratch},
     {"reference", Backend::cpu, scan_fwd_reference},
   };
   return table;
