@@ -124,6 +124,39 @@ void read_progress(const std::string& text, TrainState& s) {
   s.epoch_seconds = j.at("epoch_seconds");
 }
 
+// A flat block in host memory.
+struct Block {
+  const char* prefix;  // of its tensors' names
+  DType dtype;
+  size_t at;  // its first byte
+};
+
+SafeTensors content(const std::vector<Block>& blocks, const std::byte* host,
+                    const ParamStore& params, const TrainState& state) {
+  SafeTensors file;
+  file.metadata = {{"format", format_name},
+                   {"model", state.model},
+                   {"config", state.config},
+                   {"options", state.options},
+                   {"progress", progress_text(state)}};
+  for (const Block& b : blocks) {
+    const size_t size = size_of(b.dtype);
+    for (const Param& p : params.all())
+      file.tensors.emplace_back(
+          b.prefix + p.name,
+          StoredTensor::raw(b.dtype == DType::f64 ? "F64" : "F32", dims(p.shape),
+                            host + b.at + p.offset * size, p.shape.count() * size));
+  }
+  return file;
+}
+
+// Gives the file a second name, replacing what had it. False where the folder cannot do that.
+bool give_name(const std::string& file, const std::string& name) {
+  const std::string temporary = name + ".tmp";
+  unlink(temporary.c_str());
+  return link(file.c_str(), temporary.c_str()) == 0 && rename(temporary.c_str(), name.c_str()) == 0;
+}
+
 }  // namespace
 
 bool Checkpoint::has_ema() const {
@@ -132,27 +165,42 @@ bool Checkpoint::has_ema() const {
   return false;
 }
 
-void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
-                     const TrainState& state) {
-  SafeTensors file;
-  file.metadata = {{"format", format_name},
-                   {"model", state.model},
-                   {"config", state.config},
-                   {"options", state.options},
-                   {"progress", progress_text(state)}};
+void CheckpointWriter::save(Context& ctx, const std::vector<std::string>& paths,
+                            const ParamStore& params, const TrainState& state) {
+  finish();
+  std::vector<Block> blocks;
+  size_t bytes = 0;
   for (const auto& [role, prefix] : stored_roles) {
     const Tensor& block = params.flat(role);
     if (!block) continue;
-    const size_t size = size_of(block.dtype());
-    std::vector<std::byte> all(block.count() * size);
-    ctx.download(all.data(), block, all.size());
-    for (const Param& p : params.all())
-      file.tensors.emplace_back(
-          prefix + p.name,
-          StoredTensor::raw(block.dtype() == DType::f64 ? "F64" : "F32", dims(p.shape),
-                            all.data() + p.offset * size, p.shape.count() * size));
+    blocks.push_back({prefix, block.dtype(), bytes});
+    bytes += block.count() * size_of(block.dtype());
   }
-  write_safetensors(path, file);
+  if (host_bytes_ != bytes) {
+    host_ = pinned_memory(ctx.device().backend, bytes);
+    host_bytes_ = bytes;
+  }
+  size_t k = 0;
+  for (const auto& [role, prefix] : stored_roles)
+    if (const Tensor& block = params.flat(role))
+      ctx.download(host_.get() + blocks[k++].at, block, block.count() * size_of(block.dtype()));
+  writing_ = std::async(std::launch::async, [paths, blocks, host = host_, &params, state] {
+    const SafeTensors file = content(blocks, host.get(), params, state);
+    write_safetensors(paths[0], file);
+    for (size_t i = 1; i < paths.size(); ++i)
+      if (!give_name(paths[0], paths[i])) write_safetensors(paths[i], file);
+  });
+}
+
+void CheckpointWriter::finish() {
+  if (writing_.valid()) writing_.get();
+}
+
+void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
+                     const TrainState& state) {
+  CheckpointWriter writer;
+  writer.save(ctx, {path}, params, state);
+  writer.finish();
 }
 
 Checkpoint read_checkpoint(const std::string& path) {

@@ -4,6 +4,7 @@
 // that holds only weights (a bare state dict) can be loaded too.
 #pragma once
 
+#include <future>
 #include <optional>
 #include <string>
 
@@ -35,6 +36,22 @@ struct Checkpoint {
 // Written to a temporary file and renamed. InputError if that is not possible.
 void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
                      const TrainState& state);
+
+// The same while the training goes on: save() copies what is to be written and returns; a thread
+// writes it. One file may have several names.
+class CheckpointWriter {
+ public:
+  // Waits for the file before. `params` must live until this one is written.
+  void save(Context& ctx, const std::vector<std::string>& paths, const ParamStore& params,
+            const TrainState& state);
+  // Waits until everything is written. InputError (save()'s too) if that was not possible.
+  void finish();
+
+ private:
+  std::shared_ptr<std::byte> host_;  // the blocks, one after the other; pinned
+  size_t host_bytes_ = 0;
+  std::future<void> writing_;  // waits when it goes
+};
 
 // InputError in one line: no such file, not a checkpoint, cut off.
 Checkpoint read_checkpoint(const std::string& path);

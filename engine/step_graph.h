@@ -1,6 +1,7 @@
-// Records one training step as a CUDA graph and replays it. On the CPU it just runs the step.
+// Records one step as a CUDA graph and replays it. On the CPU it just runs the step.
 #pragma once
 
+#include <map>
 #include <utility>
 
 #include "engine/context.h"
@@ -64,6 +65,23 @@ class StepGraph {
   cudaGraphExec_t exec_ = nullptr;
 #endif
   int eager_left_;
+};
+
+// A graph for each kind of step, told apart by a key. For inference: the batch size, and whatever
+// else changes sizes or addresses. Without a tape a step keeps nothing, and one eager step is
+// enough for the libraries.
+template <class Key>
+class StepGraphs {
+ public:
+  explicit StepGraphs(int eager_steps = 1) : eager_steps_(eager_steps) {}
+  template <class F>
+  void run(Context& ctx, const Key& key, F&& step) {
+    graphs_.try_emplace(key, eager_steps_).first->second.run(ctx, std::forward<F>(step));
+  }
+
+ private:
+  int eager_steps_;
+  std::map<Key, StepGraph> graphs_;
 };
 
 }  // namespace krait

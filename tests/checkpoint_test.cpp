@@ -90,6 +90,35 @@ const TrainState some_state{.step = (uint64_t{1} << 60) + 7,
 
 }  // namespace
 
+TEST_CASE("checkpoint: written beside the training, under several names") {
+  Folder folder;
+  const std::string last = folder / "checkpoint.safetensors",
+                    best = folder / "best_checkpoint.safetensors",
+                    plain = folder / "plain.safetensors";
+  Context ctx(Backend::cpu);
+  ParamStore a = store(12);
+  a.allocate(ctx, DType::f32, training);
+  CheckpointWriter writer;
+  TrainState state = some_state;
+  std::string first;
+  for (uint32_t epoch = 0; epoch < 3; ++epoch) {
+    scramble(ctx, a, epoch);
+    state.epoch = epoch;
+    save_checkpoint(ctx, plain, a, state);
+    if (epoch == 1) first = read_all(plain);
+    // The second is the best: the third must leave it alone.
+    writer.save(ctx, epoch < 2 ? std::vector{last, best} : std::vector{last}, a, state);
+    scramble(ctx, a, 99);  // what was saved is as it was then
+  }
+  writer.finish();
+  CHECK(read_all(last) == read_all(plain));
+  CHECK(read_all(best) == first);
+  CHECK(!fs::exists(best + ".tmp"));
+  writer.save(ctx, {folder / "no such folder/checkpoint.safetensors"}, a, state);
+  CHECK_THROWS_WITH_AS(writer.finish(), doctest::Contains("cannot be written"), InputError);
+  writer.finish();  // said once
+}
+
 TEST_CASE("checkpoint: a round trip keeps every bit") {
   Folder folder;
   const std::string path = folder / "checkpoint.safetensors";

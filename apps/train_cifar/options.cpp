@@ -78,6 +78,8 @@ void each_option(TrainOptions& o, F&& f) {
   f.choice("precision", o.precision, {"auto", "bf16", "tf32", "fp32"},
            "auto: bf16 on a GPU, fp32 on a CPU");
   f.list("kernel", o.kernel, "use this variant of a kernel; may be repeated");
+  f.choice("remake", o.remake, {"auto", "on", "off"},
+           "run layers again in the backward pass, to keep less; auto: if memory needs it");
   f.flag("eager", "--eager", o.eager, "launch kernels one by one, not as one CUDA graph");
   f.number("max-minutes", o.max_minutes, 0, 1e9, "save and stop after so long; 0: no limit");
   f.number("print-every", o.print_every, 1, 1e9, "steps between lines, where there is no terminal");
@@ -290,7 +292,7 @@ std::string changed_options(const TrainOptions& now, const std::string& saved_js
   const auto saved = nlohmann::json::parse(saved_json, nullptr, false);
   if (!saved.is_object()) return "";
   static const std::set<std::string> where = {"output_dir",  "resume",      "eval",  "data-path",
-                                              "max-minutes", "print-every", "eager", "eager"};
+                                              "max-minutes", "print-every", "eager", "remake"};
   const auto current = as_json(now);
   std::string s;
   for (const auto& [name, value] : current.items()) {

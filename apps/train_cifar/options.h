@@ -41,8 +41,9 @@ struct TrainOptions {
   std::string device = "auto", precision = "auto";
   std::vector<std::string> kernel;  // "NAME=VARIANT", as given, and taken apart:
   std::vector<std::pair<std::string, std::string>> kernels;
-  bool eager = false;      // launch kernels one by one rather than as a captured graph
-  double max_minutes = 0;  // 0: no limit
+  std::string remake = "auto";  // layers in the backward pass, rather than keeping what they made
+  bool eager = false;           // launch kernels one by one rather than as a captured graph
+  double max_minutes = 0;       // 0: no limit
   int64_t print_every = 50;
 };
 

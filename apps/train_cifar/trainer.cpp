@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/train_cifar/interrupt.h"
 #include "apps/train_cifar/progress.h"
@@ -58,6 +59,8 @@ VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset
   return c;
 }
 
+constexpr int never = std::numeric_limits<int>::max();  // so many steps before one is recorded
+
 Checkpoint checkpoint_of(const TrainOptions& o) {
   return o.resume.empty() ? Checkpoint{} : read_checkpoint(o.resume);
 }
@@ -80,7 +83,8 @@ Trainer::Trainer(const TrainOptions& options)
       train_data_(ctx_, train_set_),
       test_data_(ctx_, test_set_),
       channel_(ctx_),
-      graph_(options.eager ? std::numeric_limits<int>::max() : 3),
+      graph_(options.eager ? never : 3),
+      evaluation_graphs_(options.eager ? never : 1),
       started_(std::chrono::steady_clock::now()) {
   ctx_.allow_tf32 = options_.precision == "tf32";
   for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
@@ -146,7 +150,8 @@ void Trainer::load(const std::string& path) {
   resumed_.content = {};  // the file's bytes are no longer needed
 }
 
-// Finds out what a step needs and takes it from the device; says what would fit if it does not.
+// Finds out what a step needs and takes it from the device, re-making layers if it does not fit
+// otherwise; says what would fit if it still does not.
 void Trainer::reserve_memory() {
   auto need = [&](int64_t batch) {
     const int64_t keep = options_.batch_size;
@@ -162,7 +167,18 @@ void Trainer::reserve_memory() {
     options_.batch_size = keep;
     return bytes;
   };
-  const size_t bytes = need(options_.batch_size), free = free_memory(ctx_.device().backend);
+  const size_t free = free_memory(ctx_.device().backend);
+  ctx_.remake_layers = options_.remake == "on";
+  size_t bytes = need(options_.batch_size);
+  if (bytes > free && options_.remake == "auto" && !options_.eval) {
+    ctx_.remake_layers = true;
+    const size_t all = std::exchange(bytes, need(options_.batch_size));
+    if (bytes <= free)
+      fmt::print(
+          "a step that keeps what it computes takes {}, {} are free: the layers are re-made in the "
+          "backward pass (--remake)\n",
+          human_bytes(all), human_bytes(free));
+  }
   if (bytes > free) {
     int64_t fits = 0;
     for (int64_t step = options_.batch_size; step > 0; step /= 2)
@@ -269,6 +285,7 @@ void Trainer::train(uint64_t stop_at) {
   if (now_.step >= all)
     fmt::print("nothing to do: {} of {} epochs are trained\n", now_.epoch, options_.epochs);
   while (now_.step < steps && !interrupted_ && !out_of_time()) train_epoch();
+  writer_.finish();
 }
 
 void Trainer::train_epoch() {
@@ -310,7 +327,7 @@ void Trainer::train_epoch() {
   now_.epoch = now_.step / steps_per_epoch_;
   now_.step_in_epoch = now_.step % steps_per_epoch_;
   if (at < steps_per_epoch_ && !out_of_time())
-    save("checkpoint.safetensors");
+    save();
   else
     finish_epoch();
 }
@@ -347,8 +364,7 @@ void Trainer::finish_epoch() {
                average->loss, average->acc1, average->acc5);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
-  save("checkpoint.safetensors");
-  if (best) save("best_checkpoint.safetensors");
+  save(best);
   if (!whole) return;  // the log has one line per epoch
   nlohmann::ordered_json line = {{"train_lr", lr},
                                  {"train_loss", loss},
@@ -369,29 +385,37 @@ void Trainer::finish_epoch() {
   KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
 }
 
-void Trainer::save(const std::string& name) {
+// Written while the training goes on; the next save, or train(), waits for it.
+void Trainer::save(bool best) {
   if (options_.output_dir.empty()) return;
-  save_checkpoint(ctx_, (std::filesystem::path(options_.output_dir) / name).string(), params_,
-                  now_);
+  const std::filesystem::path folder(options_.output_dir);
+  std::vector<std::string> names = {(folder / "checkpoint.safetensors").string()};
+  if (best) names.push_back((folder / "best_checkpoint.safetensors").string());
+  writer_.save(ctx_, names, params_, now_);
 }
 
 Evaluation Trainer::evaluate() {
-  const bool was_training = ctx_.training;
-  ctx_.training = false;
-  if (!ctx_.measuring()) test_data_.in_order(ctx_);
+  const bool was_training = std::exchange(ctx_.training, false);
   ctx_.fill(test_totals_, 0);
   const int64_t most = std::min(options_.batch_size, test_data_.count());
   for (int64_t first = 0; first < test_data_.count(); first += most) {
     const int64_t B = std::min(most, test_data_.count() - first);  // the last batch may be smaller
+    auto infer = [&] {
+      auto [images, targets] = test_data_.batch(ctx_, B, plain_, false, type_);
+      Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
+      cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>());
+    };
+    if (ctx_.measuring()) {
+      infer();
+      break;
+    }
     StepState state;
     state.first = first;
-    if (!ctx_.measuring()) channel_.send(state);
-    auto [images, targets] = test_data_.batch(ctx_, B, plain_, false, type_);
-    Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
-    cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>());
-    ctx_.wait();  // before the state's host copy is written again
-    if (ctx_.measuring()) break;
+    channel_.send(state);
+    evaluation_graphs_.run(ctx_, {B, params_.using_ema()}, infer);
+    channel_.exchange();  // waits for the batch before this one
   }
+  channel_.drain();
   Totals t;
   ctx_.download(&t, test_totals_, sizeof t);
   ctx_.training = was_training;
@@ -408,12 +432,13 @@ std::optional<Evaluation> Trainer::evaluate_average() {
 }
 
 void Trainer::print_summary() const {
-  fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}\n", now_.model,
+  fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}{}\n", now_.model,
              train_set_.name, params_.count(), config_.tokens(), ctx_.device().name,
              type_ == DType::bf16 ? "bf16"
              : ctx_.allow_tf32    ? "tf32"
                                   : "fp32",
-             human_bytes(ctx_.arena().size()));
+             human_bytes(ctx_.arena().size()),
+             ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
 }
 
 }  // namespace krait

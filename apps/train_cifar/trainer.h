@@ -45,7 +45,7 @@ class Trainer {
   [[noreturn]] void explain_not_finite(const StepState& at);
   void reserve_memory();
   void load(const std::string& path);
-  void save(const std::string& name);
+  void save(bool best = false);
   bool out_of_time() const;
   double elapsed() const;
 
@@ -64,6 +64,8 @@ class Trainer {
   AdamWOptions adam_;
   StepChannel channel_;
   StepGraph graph_;
+  StepGraphs<std::pair<int64_t, bool>> evaluation_graphs_;  // by batch size, and average or not
+  CheckpointWriter writer_;
   Tensor train_totals_, test_totals_;  // one Totals each, in device memory
   int64_t steps_per_epoch_;
   TrainState now_;
