@@ -47,11 +47,12 @@ TEST_CASE("kernel_lab lists and verifies") {
   CHECK(list.says("B=512 L=64 E=384 N=16"));
   const Ran verify = kernel_lab("verify -k fill --device cpu");
   CHECK(verify.code == 0);
-  CHECK(verify.says("2 passed, 0 failed, 0 skipped"));
+  CHECK(verify.says("4 passed, 0 failed, 0 skipped"));
 }
 TEST_CASE("kernel_lab measures, saves, compares, and writes the page") {
   const Folder folder;
-  const std::string file = folder.path / "times.json", bench = "bench -k fill --device cpu -s f32 ";
+  const std::string file = folder.path / "times.json",
+                    bench = "bench -k fill --device cpu -s '23 f32' ";
   const auto page = folder.path / "kernels/fill/fill.md";
   std::ofstream(page) << "before\n<!-- bench -->\nan older table\n<!-- /bench -->\nafter\n";
   const Ran first =

@@ -136,6 +136,8 @@ int bench(const Options& o) {
 int step(const StepOptions& o) {
   const bool gpu = o.device == "cuda" || (o.device.empty() && available(Backend::cuda));
   find_device(gpu ? Backend::cuda : Backend::cpu);  // says so if there is none
+  const std::pair<const char*, StepMode> modes[] = {
+      {"train", StepMode::train}, {"remake", StepMode::remake}, {"infer", StepMode::infer}};
   StepSetup setup;
   setup.image_size = o.image_size;
   setup.backend = gpu ? Backend::cuda : Backend::cpu;
@@ -147,8 +149,8 @@ int step(const StepOptions& o) {
   int failed = 0;
   for (const std::string& model : o.models)
     for (const int64_t batch : o.batches)
-      for (const StepMode mode : {StepMode::train, StepMode::infer}) {
-        if (o.mode != "both" && (mode == StepMode::train) != (o.mode == "train")) continue;
+      for (const auto& [name, mode] : modes) {
+        if (o.mode == "both" ? mode == StepMode::remake : o.mode != name) continue;
         setup.model = model;
         setup.batch = batch;
         setup.mode = mode;
@@ -175,8 +177,10 @@ void add_step(CLI::App& app, StepOptions& o) {
       ->check(CLI::Range(1, 1 << 20));
   sub->add_option("--image-size", o.image_size, "side of the pictures (the model's)")
       ->check(CLI::Range(8, 1024));
-  sub->add_option("--mode", o.mode, "a training step, an inference, or both")
-      ->check(CLI::IsMember({"train", "infer", "both"}));
+  sub->add_option("--mode", o.mode,
+                  "a training step; one that runs its layers again in the backward pass, to keep "
+                  "less; an inference; or the first and the last")
+      ->check(CLI::IsMember({"train", "remake", "infer", "both"}));
   sub->add_option("--precision", o.precision, "of activations and products")
       ->check(CLI::IsMember({"auto", "bf16", "tf32", "fp32"}));
   sub->add_option("--device", o.device, "the GPU where there is one")
@@ -197,7 +201,8 @@ int main(int argc, char** argv) try {
   Options o;
   auto add = [&](const char* name, const char* help) {
     CLI::App* sub = app.add_subcommand(name, help);
-    sub->add_option("-k,--kernel", o.kernel, "only kernels whose name contains this, or of this folder");
+    sub->add_option("-k,--kernel", o.kernel,
+                    "only kernels whose name contains this, or of this folder");
     sub->add_option("-v,--variant", o.variant, "only variants whose name contains this");
     sub->add_option("-s,--size", o.size, "only cases whose size contains this");
     sub->add_option("--device", o.device, "only variants for cpu or cuda")

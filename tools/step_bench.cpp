@@ -57,7 +57,8 @@ class ModelStep {
         params_([&](ParamStore& s) { vim_weights(config_, s); }),
         data_(ctx_, noise(setup.batch, config_)),
         channel_(ctx_) {
-    const bool training = setup.mode == StepMode::train;
+    const bool training = setup.mode != StepMode::infer;
+    ctx_.remake_layers = setup.mode == StepMode::remake;
     ctx_.allow_tf32 = setup.precision == "tf32";
     for (const auto& [kernel, variant] : setup.kernels) ctx_.force(kernel, variant);
     params_.allocate(ctx_, type_, {.gradients = training, .moments = training});
@@ -81,7 +82,7 @@ class ModelStep {
     if (images_) fill_images();
   }
 
-  void run() { setup_.mode == StepMode::train ? train() : infer(); }
+  void run() { setup_.mode == StepMode::infer ? infer() : train(); }
 
   Timing time() {
     Stopwatch watch(setup_.backend);

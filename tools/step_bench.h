@@ -1,6 +1,7 @@
 // Measures a whole training step, or the inference of a batch, of any model.
 //   train: batch made on the device from random pictures, forward, loss, backward, AdamW with
 //          clipping: what Trainer::forward_backward and Trainer::update do
+//   remake: the same, with layers run again in the backward pass (engine/remake.h): less memory
 //   infer: forward, with nothing kept; the pictures are on the device already
 // On the GPU both are one captured CUDA graph each. Then the same step runs kernel by kernel, to
 // see what share each has.
@@ -14,7 +15,7 @@
 
 namespace krait {
 
-enum class StepMode { train, infer };
+enum class StepMode { train, remake, infer };
 
 struct StepSetup {
   std::string model;

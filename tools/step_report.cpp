@@ -10,7 +10,7 @@ namespace krait {
 namespace {
 
 const char* name_of(StepMode mode) {
-  return mode == StepMode::train ? "train" : "infer";
+  return mode == StepMode::train ? "train" : mode == StepMode::remake ? "remake" : "infer";
 }
 std::string milliseconds(double seconds) {
   return short_number(seconds * 1e3);
@@ -64,12 +64,12 @@ void StepReport::add(MeasuredStep step) {
 void StepReport::print() const {
   size_t width = 5;
   for (const MeasuredStep& step : steps_) width = std::max(width, step.setup.model.size());
-  std::printf("%-*s %4s %6s %6s %-5s %-9s %9s %7s %9s %7s%s\n", static_cast<int>(width), "model",
+  std::printf("%-*s %4s %6s %6s %-6s %-9s %9s %7s %9s %7s%s\n", static_cast<int>(width), "model",
               "px", "batch", "tokens", "mode", "precision", "ms", "spread", "images/s", "GiB",
               baseline_ ? "  change" : "");
   for (const MeasuredStep& step : steps_) {
     const StepSetup& s = step.setup;
-    std::printf("%-*s %4d %6lld %6d %-5s %-9s %9s %7s %9s %7s%s%s\n", static_cast<int>(width),
+    std::printf("%-*s %4d %6lld %6d %-6s %-9s %9s %7s %9s %7s%s%s\n", static_cast<int>(width),
                 s.model.c_str(), s.image_size, static_cast<long long>(s.batch), step.tokens,
                 name_of(s.mode), s.precision.c_str(), milliseconds(step.time.median).c_str(),
                 number("%.1f%%", 100 * step.time.spread()).c_str(),
