@@ -56,11 +56,17 @@ class Context {
   void reserve(size_t bytes);
   bool measuring() const { return arena_ && arena_->measures(); }
 
-  // Runs kernel P with the default variant, or the one named for it in `force`.
+  // The row of kernel P that launch(p) would run: the default, or the one named for it in `force`.
+  // Null if none fits.
+  template <class P>
+  const Variant<P>* row_for(const P& p) const {
+    auto forced = force_.find(P::name);
+    return choose(p, device_, forced == force_.end() ? "" : forced->second);
+  }
   template <class P>
   void launch(const P& p) {
+    const Variant<P>* v = row_for(p);
     auto forced = force_.find(P::name);
-    const Variant<P>* v = choose(p, device_, forced == force_.end() ? "" : forced->second);
     KRAIT_CHECK(v, "no variant of ", P::name, " fits",
                 forced == force_.end() ? "" : cat(" (", forced->second, " was asked for)"));
     Tensor scratch;  // given back on return: later work on this stream runs after this kernel

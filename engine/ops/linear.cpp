@@ -1,36 +1,30 @@
 // Matrix products: linear, and split, which costs nothing.
+#include "engine/ops/matmul.h"
 #include "engine/ops/ops.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/reduce/reduce.h"
 
 namespace krait {
-namespace {
-
-// A tensor of any rank as (rows, columns).
-struct Matrix {
-  const Tensor& t;
-  int64_t rows() const { return t.rows(); }
-  int64_t columns() const { return t.shape(-1); }
-};
-
-// c = op(a) op(b), or c += op(a) op(b).
-void matmul(Context& ctx, Matrix a, bool ta, Matrix b, bool tb, Matrix c, bool add) {
-  ctx.launch(Matmul{.dtype = a.t.dtype(),
-                    .c_dtype = c.t.dtype(),
+void matmul(Context& ctx, const Tensor& a, bool trans_a, const Tensor& b, bool trans_b,
+            const Tensor& c, bool add) {
+  ctx.launch(Matmul{.dtype = a.dtype(),
+                    .c_dtype = c.dtype(),
                     .m = c.rows(),
-                    .n = c.columns(),
-                    .k = ta ? a.rows() : a.columns(),
-                    .trans_a = ta,
-                    .trans_b = tb,
+                    .n = c.shape(-1),
+                    .k = trans_a ? a.rows() : a.shape(-1),
+                    .trans_a = trans_a,
+                    .trans_b = trans_b,
                     .accumulate = add,
                     .allow_tf32 = ctx.allow_tf32,
-                    .a = a.t.data(),
-                    .b = b.t.data(),
-                    .c = c.t.data(),
-                    .a_row = a.t.row_stride(),
-                    .b_row = b.t.row_stride(),
-                    .c_row = c.t.row_stride()});
+                    .a = a.data(),
+                    .b = b.data(),
+                    .c = c.data(),
+                    .a_row = a.row_stride(),
+                    .b_row = b.row_stride(),
+                    .c_row = c.row_stride()});
 }
+
+namespace {
 
 // y of type `type`, its rows `row_stride` apart (-1: packed).
 Tensor linear_into(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b, DType type,
@@ -41,7 +35,7 @@ Tensor linear_into(Context& ctx, const Tensor& x, const Tensor& w, const Tensor&
               name_of(x.dtype()));
   KRAIT_CHECK(!b || b.shape() == Shape({N}), "linear: b is ", b.shape(), ", w is ", w.shape());
   Tensor y = ctx.empty(x.shape().with_last(N), type, row_stride);
-  matmul(ctx, {x}, false, {w}, true, {y}, false);
+  matmul(ctx, x, false, w, true, y, false);
   if (b)
     ctx.launch(AddBias{.dtype = y.dtype(),
                        .rows = y.rows(),
@@ -55,8 +49,8 @@ Tensor linear_into(Context& ctx, const Tensor& x, const Tensor& w, const Tensor&
       dy = ctx.empty(dy.shape(), x.dtype());
       copy(ctx, step.dy(), dy);
     }
-    if (auto dx = step.into(x)) matmul(ctx, {dy}, false, {w}, false, {dx.grad}, dx.accumulate);
-    if (auto dw = step.into(w)) matmul(ctx, {dy}, true, {x}, false, {dw.grad}, dw.accumulate);
+    if (auto dx = step.into(x)) matmul(ctx, dy, false, w, false, dx.grad, dx.accumulate);
+    if (auto dw = step.into(w)) matmul(ctx, dy, true, x, false, dw.grad, dw.accumulate);
     if (auto db = step.into_accumulated(b))
       ctx.launch(ColumnSum{.dtype = step.dy().dtype(),
                            .rows = dy.rows(),

@@ -63,17 +63,19 @@ std::vector<Tensor> conv1d(Context&, const Tensor& x, const std::vector<ConvSide
 // ---- selective scan (scan.cpp); Gu & Dao 2023, section 3
 struct ScanSide {
   Tensor u;              // (B, L, E)
-  Tensor delta;          // (B, L, E) before bias and softplus
+  Tensor delta;          // (B, L, E) before bias and softplus; or empty: dt dt_w^T
   Tensor A_log;          // (E, N) accum; A = -exp(A_log)
   Tensor Bm, Cm;         // (B, L, N), maybe columns of something wider
   Tensor D;              // (E) accum or empty
   Tensor bias;           // (E) accum or empty, added to delta
   bool reverse = false;  // from the last token to the first
+  Tensor dt;             // (B, L, R), where delta is empty; maybe columns of something wider
+  Tensor dt_w;           // (E, R) T
 };
 // h_t = exp(dt_t A) h_{t-1} + dt_t Bm_t u_t,  y_t = Cm_t . h_t + D u_t,  dt = softplus(delta +
 // bias); result (B, L, E): scale * (sum over sides of y) * silu(z); z (B, L, E) or empty: no gate.
-Tensor selective_scan(Context&, const std::vector<ScanSide>& sides, const Tensor& z,
-                      double scale = 1, bool softplus = true);
+Tensor selective_scan(Context&, std::vector<ScanSide> sides, const Tensor& z, double scale = 1,
+                      bool softplus = true);
 
 // ---- pictures to tokens and tokens to classes (tokens.cpp, patch_embed.cpp)
 // images (B, C, H, W) T, w (D, C, p, p) T, b (D) accum or empty -> (B, P, D) T, patches row by row,

@@ -1,4 +1,5 @@
 // The selective scan op: one or two sides, softplus, skip and gate in one launch.
+#include "engine/ops/matmul.h"
 #include "engine/ops/ops.h"
 #include "kernels/selective_scan/selective_scan.h"
 
@@ -10,9 +11,15 @@ void check_side(const ScanSide& s, const Shape& first, DType type) {
   const int64_t E = u[-1], N = s.A_log.shape(-1);
   KRAIT_CHECK(u.rank == 3 && u == first && s.u.dtype() == type, "selective_scan: u is ", u,
               ", the first side's is ", first);
-  KRAIT_CHECK(s.delta.shape() == u, "selective_scan: delta is ", s.delta.shape(), ", u is ", u);
-  KRAIT_CHECK(s.u.contiguous() && s.delta.contiguous(),
+  const bool given = bool(s.delta);
+  KRAIT_CHECK(!given || s.delta.shape() == u, "selective_scan: delta is ", s.delta.shape(),
+              ", u is ", u);
+  KRAIT_CHECK(s.u.contiguous() && (!given || s.delta.contiguous()),
               "selective_scan: u or delta is a part of something wider");
+  KRAIT_CHECK(given || (s.dt && s.dt.shape() == u.with_last(s.dt_w.shape(-1)) &&
+                        s.dt_w.shape() == Shape({E, s.dt.shape(-1)}) && s.dt_w.contiguous()),
+              "selective_scan: dt is ", s.dt.shape(), ", its weight ", s.dt_w.shape(), ", u is ",
+              u);
   KRAIT_CHECK(s.A_log.shape() == Shape({E, N}) && N >= 1 && N <= 64, "selective_scan: A_log is ",
               s.A_log.shape(), ", u is ", u, " (1 to 64 states are possible)");
   const Shape bc = u.with_last(N);
@@ -28,6 +35,9 @@ void set_inputs(Side& to, const ScanSide& s) {
   to.reverse = s.reverse;
   to.u = s.u.data();
   to.delta = s.delta.data();
+  to.dt = s.dt.data();
+  to.dt_w = s.dt_w.data();
+  to.dt_row = s.dt.row_stride();
   to.A_log = s.A_log.data();
   to.Bm = s.Bm.data();
   to.Cm = s.Cm.data();
@@ -44,6 +54,7 @@ void set_sizes(P& p, const ScanSide& s, size_t sides, double scale, bool softplu
   p.L = s.u.shape(1);
   p.E = static_cast<int>(s.u.shape(2));
   p.N = static_cast<int>(s.A_log.shape(-1));
+  p.R = s.delta ? 0 : static_cast<int>(s.dt.shape(-1));
   p.sides = static_cast<int>(sides);
   p.softplus = softplus;
   p.scale = scale;
@@ -62,11 +73,20 @@ struct Kept {
 void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t from, size_t to) {
   ScanBwd p{};
   set_sizes(p, kept.sides[0], to - from, kept.scale, kept.softplus);
+  std::vector<Tensor> deltas;  // gradients of the deltas that were made inside
   for (size_t k = from; k < to; ++k) {
     const ScanSide& s = kept.sides[k];
-    const auto du = step.into(s.u), ddelta = step.into(s.delta), dB = step.into(s.Bm),
-               dC = step.into(s.Cm);
+    const auto du = step.into(s.u), dB = step.into(s.Bm), dC = step.into(s.Cm);
+    const auto ddelta =
+        s.delta ? step.into(s.delta) : Tape::Target{ctx.empty(s.u.shape(), s.u.dtype()), false};
     auto& side = p.side[k - from];
+    if (!s.delta) {
+      const auto ddt = step.into(s.dt);
+      KRAIT_CHECK(ddt && !ddt.accumulate, "selective_scan: dt is used once, and wanted");
+      side.ddt = ddt.data();
+      side.ddt_row = ddt.grad.row_stride();
+      deltas.push_back(ddelta.grad);
+    }
     set_inputs(side, s);
     side.states = kept.states[k].data();
     side.du = du.data();
@@ -94,14 +114,54 @@ void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t fr
       p.accumulate_dz = dz.accumulate;
     }
   ctx.launch(p);
+  for (size_t k = from; k < to && !deltas.empty(); ++k) {  // dt_w: ddelta^T dt
+    const ScanSide& s = kept.sides[k];
+    if (auto dw = step.into(s.dt_w))
+      matmul(ctx, deltas[k - from], true, s.dt, false, dw.grad, dw.accumulate);
+  }
+}
+
+bool same_inputs(const std::vector<ScanSide>& sides) {
+  return sides.size() == 2 && sides[0].u.data() == sides[1].u.data();
+}
+
+// Is there a row that makes delta inside, forward and backward? Reference rows do not count.
+bool projects_inside(const Context& ctx, const std::vector<ScanSide>& sides, const Tensor& z,
+                     bool softplus) {
+  if (ctx.device().backend != Backend::cuda || same_inputs(sides)) return false;
+  ScanFwd fwd{};
+  ScanBwd bwd{};
+  set_sizes(fwd, sides[0], sides.size(), 1, softplus);
+  set_sizes(bwd, sides[0], sides.size(), 1, softplus);
+  for (size_t k = 0; k < sides.size(); ++k) {
+    const ScanSide& s = sides[k];
+    set_inputs(fwd.side[k], s);
+    set_inputs(bwd.side[k], s);
+    auto& side = bwd.side[k];  // gradients lie as what they belong to
+    side.states = side.du = side.ddelta = s.u.data();
+    side.ddt = s.dt.data(), side.dBm = s.Bm.data(), side.dCm = s.Cm.data();
+    side.ddt_row = s.dt.row_stride(), side.db_row = side.dc_row = s.Bm.row_stride();
+  }
+  fwd.z = bwd.z = z.data();
+  fwd.z_row = bwd.z_row = bwd.dz_row = z.row_stride();
+  bwd.dz = z.data();
+  bwd.sum = bwd.dy = sides[0].u.data();
+  return ctx.row_for(fwd) && ctx.row_for(bwd);
 }
 
 }  // namespace
 
-Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Tensor& z,
-                      double scale, bool softplus) {
+Tensor selective_scan(Context& ctx, std::vector<ScanSide> sides, const Tensor& z, double scale,
+                      bool softplus) {
   KRAIT_CHECK(sides.size() == 1 || sides.size() == 2, "selective_scan: ", sides.size(), " sides");
-  const Tensor& u = sides[0].u;
+  const Tensor u = sides[0].u;
+  if (!sides[0].delta && !projects_inside(ctx, sides, z, softplus)) {
+    for (ScanSide& s : sides) {
+      const bool shared = &s != &sides[0] && same_inputs(sides);
+      s.delta = shared ? sides[0].delta : linear(ctx, s.dt, s.dt_w);
+    }
+    for (ScanSide& s : sides) s.dt = s.dt_w = {};
+  }
   for (const ScanSide& s : sides) check_side(s, u.shape(), u.dtype());
   KRAIT_CHECK(!z || z.shape() == u.shape(), "selective_scan: z is ", z.shape(), ", u is ",
               u.shape());
@@ -132,14 +192,12 @@ Tensor selective_scan(Context& ctx, const std::vector<ScanSide>& sides, const Te
   const ScanSide& a = sides.front();
   const ScanSide& b = sides.back();
   ctx.record_op("selective_scan",
-                {&a.u, &a.delta, &a.A_log, &a.Bm, &a.Cm, &a.D, &a.bias, &b.u, &b.delta, &b.A_log,
-                 &b.Bm, &b.Cm, &b.D, &b.bias, &z},
+                {&a.u, &a.delta, &a.dt, &a.dt_w, &a.A_log, &a.Bm, &a.Cm, &a.D, &a.bias, &b.u,
+                 &b.delta, &b.dt, &b.dt_w, &b.A_log, &b.Bm, &b.Cm, &b.D, &b.bias, &z},
                 {&y}, [kept](Context& ctx, Tape::Step& step) {
                   // Sides that share an input (bimamba v1) add to one gradient: one after the
                   // other.
-                  const bool shared =
-                      kept.sides.size() == 2 && kept.sides[0].u.data() == kept.sides[1].u.data();
-                  if (shared) {
+                  if (same_inputs(kept.sides)) {
                     launch_backward(ctx, step, kept, 0, 1);
                     launch_backward(ctx, step, kept, 1, 2);
                   } else {

@@ -437,7 +437,7 @@ bool fits(const P& p) {
 }  // namespace
 
 bool scan_fwd_block_scan_supports(const ScanFwd& p, const Device&) {
-  return fits(p);
+  return p.R == 0 && fits(p);
 }
 
 size_t scan_fwd_block_scan_scratch(const ScanFwd& p) {
@@ -458,7 +458,7 @@ void scan_fwd_block_scan(const ScanFwd& p, const Launch& l) {
 bool scan_bwd_block_scan_supports(const ScanBwd& p, const Device&) {
   bool states = true;
   for (int k = 0; k < p.sides; ++k) states = states && p.side[k].states;
-  return fits(p) && (states || p.L <= most_threads * items);
+  return p.R == 0 && fits(p) && (states || p.L <= most_threads * items);
 }
 
 size_t scan_bwd_block_scan_scratch(const ScanBwd& p) {

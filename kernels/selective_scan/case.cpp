@@ -1,7 +1,8 @@
 // Sizes at which the selective scan is verified and measured.
+#include "kernels/common/case.h"
+
 #include <array>
 
-#include "kernels/common/case.h"
 #include "kernels/selective_scan/selective_scan.h"
 
 namespace krait {
@@ -12,6 +13,7 @@ struct Size {
   int E, N, sides;
   bool gate = true, params = true, softplus = true, add = false;
   bool first_reversed = false;  // with one side: scan from the last token
+  int R = 0;                    // delta from so many columns; 0: given
   bool odd_rows = false;        // rows of B, C, z on odd addresses, which no model has
 };
 
@@ -19,12 +21,12 @@ std::string text(const Size& s) {
   return cat("B=", s.B, " L=", s.L, " E=", s.E, " N=", s.N, " sides=", s.sides,
              s.gate ? "" : " no z", s.params ? "" : " no D, bias", s.softplus ? "" : " no softplus",
              s.add ? " add" : "", s.first_reversed ? " reversed" : "",
-             s.odd_rows ? " odd rows" : "");
+             s.R ? cat(" dt of ", s.R) : "", s.odd_rows ? " odd rows" : "");
 }
 
 // Rows of B and C as the model has them: columns of (dt | B | C). z is the half of a row.
 int64_t dt_columns(const Size& s) {
-  return s.odd_rows ? 5 : 12;
+  return s.R ? s.R : s.odd_rows ? 5 : 12;
 }
 int64_t bc_row(const Size& s) {
   return dt_columns(s) + 2 * s.N;
@@ -39,12 +41,17 @@ void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
   side.reverse = reverse;
   side.u = m.in("u", n, -2, 2);
   // Without softplus a step must not be negative, or the state grows without bound.
-  side.delta = m.in("delta", n, s.softplus ? -4 : 0.01, s.softplus ? 2 : 0.5);
+  if (s.R == 0) side.delta = m.in("delta", n, s.softplus ? -4 : 0.01, s.softplus ? 2 : 0.5);
   side.A_log = m.in_accum("A_log", int64_t{s.E} * s.N, -0.5, 2.8);
   auto bc = static_cast<std::byte*>(m.in("BC", rows, -1, 1));
   side.Bm = bc + dt_columns(s) * size_of(m.dtype());
   side.Cm = bc + (dt_columns(s) + s.N) * size_of(m.dtype());
   side.b_row = side.c_row = bc_row(s);
+  if (s.R > 0) {
+    side.dt = bc;
+    side.dt_row = bc_row(s);
+    side.dt_w = m.in("dt_w", int64_t{s.E} * s.R, -1, 1);
+  }
   side.D = s.params ? m.in_accum("D", s.E, -1, 1) : nullptr;
   side.bias = s.params ? m.in_accum("bias", s.E, -2, 0) : nullptr;
 }
@@ -89,7 +96,7 @@ void add_forward(CaseList& list, const Size& s, DType t, bool small) {
       [=](CaseMemory& m) {
         ScanFwd p{};
         p.dtype = m.dtype();
-        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.sides = s.sides;
+        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.R = s.R, p.sides = s.sides;
         p.softplus = s.softplus;
         p.scale = s.sides == 2 ? 0.5 : 1.0;
         for (int k = 0; k < s.sides; ++k) {
@@ -111,7 +118,7 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
       [=](CaseMemory& m) {
         ScanBwd p{};
         p.dtype = m.dtype();
-        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.sides = s.sides;
+        p.B = s.B, p.L = s.L, p.E = s.E, p.N = s.N, p.R = s.R, p.sides = s.sides;
         p.softplus = s.softplus;
         p.scale = s.sides == 2 ? 0.5 : 1.0;
         const int64_t n = s.B * s.L * s.E, rows = s.B * s.L * bc_row(s);
@@ -123,7 +130,8 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
           auto d = static_cast<std::byte*>(m.inout("dBC", rows, -1, 1));
           side.dBm = d + dt_columns(s) * size_of(m.dtype());
           side.dCm = d + (dt_columns(s) + s.N) * size_of(m.dtype());
-          side.db_row = side.dc_row = bc_row(s);
+          side.db_row = side.dc_row = side.ddt_row = bc_row(s);
+          side.ddt = s.R > 0 ? d : nullptr;
           side.accumulate_du = side.accumulate_ddelta = s.add;
           side.accumulate_dBm = side.accumulate_dCm = s.add;
           side.dA_log = m.inout_accum("dA_log", int64_t{s.E} * s.N, -1, 1);
@@ -143,7 +151,7 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
               s.B * scan_state_count(s.L, s.N) * s.E * s.N, [&](void* states, CaseMemory& host) {
                 ScanFwd f{};
                 f.dtype = host.dtype();
-                f.B = s.B, f.L = s.L, f.E = s.E, f.N = s.N, f.sides = 1;
+                f.B = s.B, f.L = s.L, f.E = s.E, f.N = s.N, f.R = s.R, f.sides = 1;
                 f.softplus = s.softplus;
                 f.scale = 1;
                 auto& side = f.side[0];
@@ -151,14 +159,16 @@ void add_backward(CaseList& list, const Size& s, DType t, bool small) {
                 const int64_t bc = s.B * s.L * bc_row(s);
                 side.reverse = from.reverse;
                 side.u = host.copy_of(from.u, n);
-                side.delta = host.copy_of(from.delta, n);
+                if (s.R == 0) side.delta = host.copy_of(from.delta, n);
                 side.A_log = host.copy_of_accum(from.A_log, int64_t{s.E} * s.N);
                 auto c = static_cast<std::byte*>(host.copy_of(
                     static_cast<const std::byte*>(from.Bm) - dt_columns(s) * size_of(m.dtype()),
                     bc));
                 side.Bm = c + dt_columns(s) * size_of(m.dtype());
                 side.Cm = c + (dt_columns(s) + s.N) * size_of(m.dtype());
-                side.b_row = side.c_row = from.b_row;
+                side.b_row = side.c_row = side.dt_row = from.b_row;
+                side.dt = s.R > 0 ? c : nullptr;
+                side.dt_w = s.R > 0 ? host.copy_of(from.dt_w, int64_t{s.E} * s.R) : nullptr;
                 side.bias = from.bias ? host.copy_of_accum(from.bias, s.E) : nullptr;
                 side.states = states;
                 f.y = host.out("y", n);
@@ -175,7 +185,8 @@ void add_selective_scan_size(CaseList& list, UserSizes& sizes) {
                .L = sizes.take("L", 64, 1 << 16),
                .E = static_cast<int>(sizes.take("E", 384, 1 << 14)),
                .N = static_cast<int>(sizes.take("N", 16, 64)),
-               .sides = static_cast<int>(sizes.take("sides", 1, 2))};
+               .sides = static_cast<int>(sizes.take("sides", 1, 2)),
+               .R = static_cast<int>(sizes.take("R", 0, 64, 0))};
   for (DType t : {DType::f32, DType::bf16}) {
     add_forward(list, s, t, false);
     add_backward(list, s, t, false);
@@ -193,6 +204,9 @@ void add_selective_scan_cases(CaseList& list) {
           Size{.B = 2, .L = 33, .E = 136, .N = 16, .sides = 1, .first_reversed = true},
           Size{.B = 1, .L = 197, .E = 33, .N = 16, .sides = 2, .add = true, .odd_rows = true},
           Size{.B = 1, .L = 197, .E = 200, .N = 16, .sides = 2},
+          Size{.B = 1, .L = 70, .E = 136, .N = 16, .sides = 2, .R = 12},
+          Size{.B = 3, .L = 33, .E = 40, .N = 16, .sides = 1, .R = 4},
+          Size{.B = 1, .L = 9, .E = 40, .N = 16, .sides = 2, .R = 16},
           Size{.B = 3,
           .L = 31,
           .E = 40,

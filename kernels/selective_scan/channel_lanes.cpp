@@ -114,10 +114,11 @@ KRAIT_LANES Lanes sum_of_four(const Lanes4& x) {
   return (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]);
 }
 
-// What one side of a block needs for every group of states, by token.
+// What one side of a block needs for every group of states, by token; and a group's own decays.
 struct Steps {
-  explicit Steps(int64_t L) : dt(padded(L)), slope(padded(L)), dtu(padded(L)) {}
+  explicit Steps(int64_t L) : dt(padded(L)), slope(padded(L)), dtu(padded(L)), decay(L) {}
   std::vector<Lanes> dt, slope, dtu;  // the step, its derivative by delta, dt u
+  std::vector<Lanes4> decay;          // exp(dt A)
 };
 template <bool slopes, class P, class S>
 void make_steps(const P& p, const S& s, const Place& at, Steps& to) {
@@ -142,20 +143,25 @@ bool bounded(const std::vector<Lanes>& dt, const Lanes4* rates, int groups) {
     if (!(least[i] > -126)) return false;
   return true;
 }
-template <bool bounded>
-KRAIT_LANES Lanes4 decay_of(Lanes dt, const Lanes4& rate) {
-  return bounded ? exp2_product(same(dt), rate) : exp2_lanes(same(dt) * rate);
+// A loop of its own: nothing in it waits for a token before.
+void make_decays(const Lanes4& rate, bool bounded, Steps& steps) {
+  const int64_t L = static_cast<int64_t>(steps.decay.size());
+  if (bounded)
+    for (int64_t t = 0; t < L; ++t) steps.decay[t] = exp2_product(same(steps.dt[t]), rate);
+  else
+    for (int64_t t = 0; t < L; ++t) steps.decay[t] = exp2_lanes(same(steps.dt[t]) * rate);
 }
 
 // Four states h of one block over `count` tokens from t on, forwards (way = 1) or backwards (-1).
 // Adds C h to `sum`. bc (L, 8)
-template <bool bounded>
-Lanes4 walk(Lanes4 h, const Lanes4& rate, const Steps& steps, const float* bc, int64_t t,
-            int64_t count, int way, Lanes* sum) {
-  const Lanes *dt = steps.dt.data(), *dtu = steps.dtu.data();
+Lanes4 walk(Lanes4 h, const Steps& steps, const float* bc, int64_t t, int64_t count, int way,
+            Lanes* sum) {
+  const Lanes* dtu = steps.dtu.data();
+  const Lanes4* decay = steps.decay.data();
   for (; count > 0; --count, t += way) {
-    h = decay_of<bounded>(dt[t], rate) * h + same(dtu[t]) * spread(bc + t * 8);
-    sum[t] += sum_of_four(h * spread(bc + t * 8 + 4));
+    const float *Bm = bc + t * 8, *Cm = Bm + 4;
+    h = four([&](int i) { return decay[t].v[i] * h.v[i] + dtu[t] * Bm[i]; });
+    sum[t] += (h.v[0] * Cm[0] + h.v[1] * Cm[1]) + (h.v[2] * Cm[2] + h.v[3] * Cm[3]);
   }
   return h;
 }
@@ -166,9 +172,10 @@ void forward(const ScanFwd& p, const ScanFwd::Side& s, const Place& at, const La
   const int64_t L = p.L;
   const int N = p.N, groups = groups_of(N), way = s.reverse ? -1 : 1;
   make_steps<false>(p, s, at, steps);
-  const auto walk_on = bounded(steps.dt, rates, groups) ? walk<true> : walk<false>;
+  const bool in_range = bounded(steps.dt, rates, groups);
   const int64_t every = s.states ? scan_state_every(N) : L;
   for (int n = 0; n < N; n += 4) {
+    make_decays(rates[n / 4], in_range, steps);
     Lanes4 h = all_lanes<Lanes4>(0);
     for (int64_t step = 0; step < L; step += every) {
       if (s.states) {
@@ -177,8 +184,8 @@ void forward(const ScanFwd& p, const ScanFwd::Side& s, const Place& at, const La
         for (int k = 0; k < 4 && n + k < N; ++k)
           for (int i = 0; i < at.count; ++i) to[i * N + k] = h.v[k][i];
       }
-      h = walk_on(h, rates[n / 4], steps, bc + n / 4 * L * 8, s.reverse ? L - 1 - step : step,
-                  std::min(L - step, every), way, sum);
+      h = walk(h, steps, bc + n / 4 * L * 8, s.reverse ? L - 1 - step : step,
+               std::min(L - step, every), way, sum);
     }
   }
   if (!s.D) return;
@@ -205,7 +212,7 @@ void forward_gate(const ScanFwd& p, const Place& at, const Lanes* sum) {
 }  // namespace
 
 bool scan_fwd_channel_lanes_supports(const ScanFwd& p, const Device&) {
-  return p.dtype == DType::f32;
+  return p.R == 0 && p.dtype == DType::f32;
 }
 size_t scan_fwd_channel_lanes_scratch(const ScanFwd& p) {
   return rates_count(p) * sizeof(Lanes4);
@@ -240,7 +247,7 @@ void scan_fwd_channel_lanes(const ScanFwd& p, const Launch& l) {
 }
 
 bool scan_bwd_channel_lanes_supports(const ScanBwd& p, const Device&) {
-  return p.dtype == DType::f32;
+  return p.R == 0 && p.dtype == DType::f32;
 }
 
 namespace {
@@ -258,31 +265,30 @@ struct Work {
         s2(padded(p.L)),
         steps(p.L),
         h(p.L + 1),
-        decay(p.L),
         bc(p.sides * bc_count(p)),
         dBC(p.sides * groups_of(p.N) * p.L * 2) {}
   std::vector<Lanes> g;       // by token: gradient of the sum over sides
   std::vector<Lanes> s1, s2;  // by token: sums over states of lam B, and of lam carried a2
   Steps steps;
-  std::vector<Lanes4> h, decay;  // by step of the scan: states before it and at the end; exp(dt A)
-  std::vector<float> bc;         // (sides, groups, L, 8), see gather_bc
-  std::vector<Lanes4> dBC;       // (sides, groups, L, 2): sums over channels, lane by lane
+  std::vector<Lanes4> h;    // by step of the scan: states before it, and at the end
+  std::vector<float> bc;    // (sides, groups, L, 8), see gather_bc
+  std::vector<Lanes4> dBC;  // (sides, groups, L, 2): sums over channels, lane by lane
 };
 
 // Four states of one block: forward, keeping every state, then back. Adds to work.s1 and s2, and to
 // dBC (L, 2); returns the sum over tokens of lam carried dt, which is the gradient of A.
-template <bool bounded>
 Lanes4 there_and_back(const Lanes4& rate, const float* bc, int64_t L, bool reverse, Work& work,
                       Lanes4* dBC) {
   const Lanes *dt = work.steps.dt.data(), *dtu = work.steps.dtu.data(), *g = work.g.data();
+  const Lanes4* decay = work.steps.decay.data();
   Lanes *all_s1 = work.s1.data(), *all_s2 = work.s2.data();
-  Lanes4 *h = work.h.data(), *decay = work.decay.data();
+  Lanes4* h = work.h.data();
   const int way = reverse ? -1 : 1;
   int64_t t = reverse ? L - 1 : 0;
   h[0] = all_lanes<Lanes4>(0);
   for (int64_t i = 0; i < L; ++i, t += way) {
-    decay[i] = decay_of<bounded>(dt[t], rate);
-    h[i + 1] = decay[i] * h[i] + same(dtu[t]) * spread(bc + t * 8);
+    const float* Bm = bc + t * 8;
+    h[i + 1] = four([&](int k) { return decay[t].v[k] * h[i].v[k] + dtu[t] * Bm[k]; });
   }
   Lanes4 lam = all_lanes<Lanes4>(0), dA = lam;
   for (int64_t i = L - 1; i >= 0; --i) {
@@ -290,11 +296,11 @@ Lanes4 there_and_back(const Lanes4& rate, const float* bc, int64_t L, bool rever
     lam = lam + same(g[t]) * spread(bc + t * 8 + 4);
     dBC[t * 2] = dBC[t * 2] + lam * same(dtu[t]);
     dBC[t * 2 + 1] = dBC[t * 2 + 1] + same(g[t]) * h[i + 1];
-    const Lanes4 carried = lam * (decay[i] * h[i]);
+    const Lanes4 carried = lam * (decay[t] * h[i]);
     all_s1[t] += sum_of_four(lam * spread(bc + t * 8));
     all_s2[t] += sum_of_four(carried * rate);
     dA = dA + carried * same(dt[t]);
-    lam = lam * decay[i];
+    lam = lam * decay[t];
   }
   return dA;
 }
@@ -306,12 +312,12 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s, const Place& at, const L
   make_steps<true>(p, s, at, work.steps);
   std::fill(work.s1.begin(), work.s1.end(), Lanes{});
   std::fill(work.s2.begin(), work.s2.end(), Lanes{});
-  const auto group =
-      bounded(work.steps.dt, rates, groups) ? there_and_back<true> : there_and_back<false>;
+  const bool in_range = bounded(work.steps.dt, rates, groups);
   for (int n = 0; n < N; n += 4) {
     const Lanes4 rate = rates[n / 4];
+    make_decays(rate, in_range, work.steps);
     const Lanes4 dA =
-        group(rate, bc + n / 4 * p.L * 8, p.L, s.reverse, work, dBC + n / 4 * p.L * 2);
+        there_and_back(rate, bc + n / 4 * p.L * 8, p.L, s.reverse, work, dBC + n / 4 * p.L * 2);
     const Lanes4 dA_log = dA * rate * all_lanes<Lanes4>(1 / log2e);
     for (int k = 0; k < 4 && n + k < N; ++k)
       for (int i = 0; i < at.count; ++i) part[(at.e + i) * N + n + k] = dA_log.v[k][i];

@@ -26,12 +26,106 @@ __device__ __forceinline__ float second_of(uint32_t pair) {
   return __uint_as_float(pair & 0xFFFF0000u);
 }
 
+// A matrix of bf16 with 16 columns in shared memory, row by row. The two halves of rows 4..7 of
+// each 8 are exchanged, so that the same half of 8 rows lies in different banks.
+template <int rows>
+using Matrix = uint4[rows][2];
+template <int rows>
+__device__ __forceinline__ auto& half_row(Matrix<rows>& m, int row, int half) {
+  return m[row][half ^ (row / 4 % 2)];
+}
+template <int rows>
+__device__ __forceinline__ const auto& half_row(const Matrix<rows>& m, int row, int half) {
+  return m[row][half ^ (row / 4 % 2)];
+}
+// Loads four 8 x 8 matrices of bf16 for a product; lane i gives the address of row i % 8 of the
+// matrix i / 8. A lane gets the pair (row lane / 4, columns lane % 4 * 2 and the next) of each, or,
+// transposed, (column lane / 4, rows lane % 4 * 2 and the next).
+template <bool transposed>
+__device__ __forceinline__ void load_matrices(uint32_t (&a)[4], const uint4& row) {
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(&row));
+  if constexpr (transposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(at)
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(at)
+                 : "memory");
+}
+// c (16 x 8) += a (16 x 16) b (16 x 8) on the tensor cores, bf16 to f32. A lane holds, with i =
+// lane / 4 and j = lane % 4 * 2: of a the pairs from (i, j), (i + 8, j), (i, j + 8), (i + 8, j + 8)
+// on, of b those down from (j, i) and (j + 8, i), of c (i, j), (i, j + 1) and the same 8 rows
+// below.
+__device__ __forceinline__ void multiply_add(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2,
+                                             uint32_t a3, uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ uint32_t word(const uint16_t& pair) {
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+// ---- delta made here: W_dt (channels x R) times dt (R), R rounded up to 16 columns of zeros
+constexpr int max_R = 16;
+
+// The rows of W_dt for `rows` channels from `first` on.
+template <int rows, class P, class S>
+__device__ __forceinline__ void load_dt_weights(Matrix<rows>& to, const P& p, const S& s, int first,
+                                                int thread, int threads) {
+  for (int i = thread; i < rows * max_R / 2; i += threads) {
+    const int c = i / 8, pair = i % 8;
+    const bool has = first + c < p.E && 2 * pair < p.R;
+    const auto from = reinterpret_cast<const uint32_t*>(s.dt_w) + (first + c) * p.R / 2 + pair;
+    reinterpret_cast<uint32_t*>(&half_row(to, c, pair / 4))[pair % 4] = has ? *from : 0;
+  }
+}
+template <class P, class S>
+__device__ __forceinline__ uint32_t load_dt_pair(const P& p, const S& s, int64_t row, int pair) {
+  if (2 * pair >= p.R) return 0;
+  return *reinterpret_cast<const uint32_t*>(static_cast<const bf16*>(s.dt) + row * s.dt_row +
+                                            2 * pair);
+}
+// delta of a tile and of `count` channels from row `first` of w on, rounded to bf16: `put` gets the
+// token, the channel's row in w and a pair for it and the next. All lanes of a warp take part.
+template <int count, int rows, class F>
+__device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], const Matrix<rows>& w,
+                                           int first, F&& put) {
+  const int lane = threadIdx.x % 32, token = lane / 4, pair = lane % 4 * 2;
+  const uint32_t a0 = word(dt[token][pair]), a2 = word(dt[token][pair + 8]);  // 8 rows of 16
+#pragma unroll
+  for (int c = 0; c < count; c += 16) {
+    uint32_t b[4];
+    load_matrices<false>(b, half_row(w, first + c + lane % 8 + lane / 16 * 8, lane / 8 % 2));
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float x[4] = {0, 0, 0, 0};
+      multiply_add(x, a0, 0, a2, 0, b[2 * i], b[2 * i + 1]);
+      put(token, first + c + i * 8 + pair, pack(x[0], x[1]));
+    }
+  }
+}
+
 // log2(e) softplus(x) from log2(e) x: one exponential, one logarithm, for any x.
 __device__ __forceinline__ float softplus_log2(float x) {
   return fmaxf(x, 0.0f) + fast_log2(1.0f + fast_exp2(-fabsf(x)));
 }
 __device__ __forceinline__ float sigmoid(float x) {
   return fast_reciprocal(1.0f + fast_exp2(-log2e * x));
+}
+
+// A = -exp(A_log) of a channel; A_log lies on 16 bytes.
+__device__ __forceinline__ void load_rates(float (&A)[N], const void* A_log, int e, bool active) {
+#pragma unroll
+  for (int n = 0; n < N; n += 4) {
+    float4 v = {0, 0, 0, 0};
+    if (active) v = reinterpret_cast<const float4*>(A_log)[(e * N + n) / 4];
+    A[n] = -__expf(v.x), A[n + 1] = -__expf(v.y), A[n + 2] = -__expf(v.z), A[n + 3] = -__expf(v.w);
+  }
 }
 
 // B and C of a token: 16 pairs of bf16 numbers, B's first.
@@ -50,13 +144,14 @@ inline bool on_multiples(size_t bytes, std::initializer_list<const void*> pointe
 }
 template <class P>
 bool fits(const P& p, const Device& device) {
-  bool fit = device.sm >= 80 && p.dtype == DType::bf16 && p.N == N && p.softplus && p.E % 8 == 0 &&
-             p.z && p.z_row % 8 == 0 && on_multiples(16, {p.z, p.sum}) &&
-             p.B * p.L * p.E < int64_t{1} << 40;
+  bool fit = device.sm >= 80 && p.dtype == DType::bf16 && p.N == N && p.softplus && p.R <= max_R &&
+             p.R % 2 == 0 && p.E % 8 == 0 && p.z && p.z_row % 8 == 0 &&
+             on_multiples(16, {p.z, p.sum}) && p.B * p.L * p.E < int64_t{1} << 40;
   for (int k = 0; k < p.sides; ++k) {
     const auto& s = p.side[k];
-    fit = fit && on_multiples(16, {s.u, s.delta, s.states}) && on_multiples(4, {s.Bm, s.Cm}) &&
-          s.b_row % 2 == 0 && s.c_row % 2 == 0;
+    fit = fit && on_multiples(16, {s.u, s.delta, s.states, s.A_log}) &&
+          on_multiples(4, {s.Bm, s.Cm, s.dt, s.dt_w}) && s.b_row % 2 == 0 && s.c_row % 2 == 0 &&
+          s.dt_row % 2 == 0;
   }
   return fit;
 }

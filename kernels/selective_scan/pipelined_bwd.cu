@@ -18,30 +18,39 @@ using namespace pipelined;
 static_assert(scan_state_every(N) == tile);
 
 constexpr int warps = threads / 32;
-constexpr int unroll_forward = 2, unroll_back = 2;
-constexpr int part_row = 2 * N + 4;  // 4 more: the lanes of a warp then meet 32 banks
+constexpr int unroll_forward = 4, unroll_back = 4;
+using States = Matrix<32>;  // of a warp's channels, as pairs of bf16
 
-// The states of a warp's channels, as operands of a product: (channel, 16 states in pairs), the
-// halves of channels 4..7 of each 8 exchanged, so that rows of 16 bytes meet all banks.
-using States = uint4[32][2];
-struct Stage {  // a tile of the inputs; a column is a thread's channel
-  uint16_t u[tile][threads], delta[tile][threads], dy[tile][threads], z[tile][threads];
-  uint16_t sum[tile][threads];  // the first side's only
-  States before[warps];         // the kept states, before the tile
+template <bool project>
+struct Sums {  // over channels, of a token: B, C, and with the projection dt
+  static constexpr int count = 2 * N + (project ? max_R : 0);
+  static constexpr int row = count + 4;  // 4 more: the lanes of a warp then meet 32 banks
+};
+template <bool project>
+struct Stage {  // a tile of the inputs; a column is a thread's channel; bf16 but for the last
+  uint16_t u[tile][threads], z[tile][threads];
+  uint16_t sum[tile][threads];                  // the first side's only
+  uint16_t dy[tile][threads + 8];               // 8 more: 8 tokens of a product meet all banks
+  uint16_t delta[tile][project ? 1 : threads];  // given ...
+  uint16_t dt[project ? tile : 1][max_R];       // ... or made from this
+  States before[warps];                         // the kept states, before the tile
   float bc[tile][2 * N];
 };
+template <bool project>
 struct Warp {
   States after[tile];  // each step
   union {
-    States l;                    // the adjoint states of one step
-    float part[tile][part_row];  // dB and dC of a tile, summed over the warp's channels
+    States l;                              // the adjoint states of one step
+    float part[tile][Sums<project>::row];  // the sums of a tile over the warp's channels
   };
   alignas(16) uint16_t g[32], dtu[32], zeros[8];  // channels in the order of the product
 };
+template <bool project>
 struct Shared {
-  Stage stages[2];
-  float dt[tile][threads];
-  Warp warp[warps];
+  Stage<project> stages[2];
+  float dt[tile][threads + 8];
+  Warp<project> warp[warps];
+  Matrix<project ? threads : 1> dt_weights;
 };
 
 // Where lane c's factor stands so that a lane finds its 8 factors in a row: lane q of a quad takes
@@ -56,36 +65,24 @@ struct Product {
   uint32_t a[2][4];  // 16 channels each
   uint4 b;
   // `column`: the 8 factors of this lane's channels, or zeros where the lane has another token's.
-  __device__ __forceinline__ void load(const States& matrix, const uint16_t* column) {
+  __device__ __forceinline__ void load(const States& m, const uint16_t* column) {
     const int lane = threadIdx.x % 32;
     b = *reinterpret_cast<const uint4*>(column);
 #pragma unroll
-    for (int i = 0; i < 2;
-         ++i) {  // a lane gives the address of a row of one of four 8 x 8 matrices
-      const int row = i * 16 + lane % 8 + lane / 16 * 8;
-      const void* from = &matrix[row][lane / 8 % 2 ^ row / 4 % 2];
-      const auto at = static_cast<unsigned>(__cvta_generic_to_shared(from));
-      asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(a[i][0]), "=r"(a[i][1]), "=r"(a[i][2]), "=r"(a[i][3])
-                   : "r"(at)
-                   : "memory");
-    }
+    for (int i = 0; i < 2; ++i)
+      load_matrices<true>(a[i], half_row(m, i * 16 + lane % 8 + lane / 16 * 8, lane / 8 % 2));
   }
   __device__ __forceinline__ void add_to(float (&c)[4]) const {
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
-          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-          : "r"(a[i][0]), "r"(a[i][1]), "r"(a[i][2]), "r"(a[i][3]), "r"(i ? b.z : b.x),
-            "r"(i ? b.w : b.y));
+    multiply_add(c, a[0][0], a[0][1], a[0][2], a[0][3], b.x, b.y);
+    multiply_add(c, a[1][0], a[1][1], a[1][2], a[1][3], b.z, b.w);
   }
 };
 
-// Scratch, in floats: dB and dC of each block of channels (sides, blocks_e, B, L, 2N), then the
+// Scratch, in floats: the sums of each block of channels (sides, blocks_e, B, L, sums), then the
 // gradients of A_log, D and bias of each group of images (sides, groups, E (N + 2)).
 struct Scratch {
   int blocks_e, images, groups;  // images: of one block
+  int sums;                      // of a token
   int64_t bc, params;
   __host__ __device__ explicit Scratch(const ScanBwd& p) {
     blocks_e = (p.E + threads - 1) / threads;
@@ -93,7 +90,8 @@ struct Scratch {
     images = 1;
     while (images < 8 && p.B / (2 * images) * blocks_e * p.sides >= 1536) images *= 2;
     groups = static_cast<int>((p.B + images - 1) / images);
-    bc = p.B * p.L * 2 * N;
+    sums = p.R ? Sums<true>::count : Sums<false>::count;
+    bc = p.B * p.L * sums;
     params = int64_t{p.E} * (N + 2);
   }
   __host__ __device__ int64_t bc_at(int side, int block) const {
@@ -105,9 +103,13 @@ struct Scratch {
 };
 
 constexpr int blocks_per_sm = 3;  // as many as 168 registers a thread allow
+static_assert(blocks_per_sm * (sizeof(Shared<true>) + 1024) <= 228 * 1024);
+static_assert(blocks_per_sm * (sizeof(Shared<false>) + 1024) <= 228 * 1024);
+template <bool project>
 __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, float* scratch) {
+  constexpr int sums = Sums<project>::count;
   extern __shared__ __align__(16) char memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  auto& shared = *reinterpret_cast<Shared<project>*>(memory);
   const Scratch where(p);
   const int k = blockIdx.y;  // the side
   const auto& s = p.side[k];
@@ -122,21 +124,18 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   const float scale = static_cast<float>(p.scale);
 
   float A[N], l[N], dA[N];  // l: the adjoint state, carried from the step after
+  load_rates(A, s.A_log, e, active);
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    A[n] = active ? -__expf(static_cast<const float*>(s.A_log)[e * N + n]) : 0.0f;
-    l[n] = dA[n] = 0;
-  }
+  for (int n = 0; n < N; ++n) l[n] = dA[n] = 0;
   const float D = s.D && active ? static_cast<const float*>(s.D)[e] : 0.0f;
   const float bias = s.bias && active ? static_cast<const float*>(s.bias)[e] * log2e : 0.0f;
   float dD = 0, dbias = 0;
-  Warp& mine = shared.warp[warp];
+  auto& mine = shared.warp[warp];
   if (lane < 8) mine.zeros[lane] = 0;
-  const int swap = lane / 4 % 2;
 
-  auto store = [&](States& to, const uint32_t(&pairs)[N / 2]) {
-    to[lane][swap] = {pairs[0], pairs[1], pairs[2], pairs[3]};
-    to[lane][1 - swap] = {pairs[4], pairs[5], pairs[6], pairs[7]};
+  auto store = [&](States& to, const uint32_t(&v)[N / 2]) {
+    half_row(to, lane, 0) = {v[0], v[1], v[2], v[3]};
+    half_row(to, lane, 1) = {v[4], v[5], v[6], v[7]};
   };
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
 
@@ -152,14 +151,15 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   // A thread copies 8 channels of one token, a state or two, and a pair of B or C.
   const int copy_j = threadIdx.x / (threads / 8), copy_lane = threadIdx.x % (threads / 8);
   const int copy_column = copy_lane * 8, copy_e = first_channel + copy_column;
-  uint32_t bc;
-  auto request = [&](Stage& to, At tile_at) {
+  uint32_t bc, dt_pair = 0;  // on their way to the next stage
+  auto request = [&](Stage<project>& to, At tile_at) {
     const auto [image, start] = tile_at;
     const int step = start + copy_j;
     const bool within = step < L, wanted = within && copy_e < p.E;
     const int64_t row = image * L + (within ? token_at(step) : 0), at = row * p.E + copy_e;
     async_copy_16(&to.u[copy_j][copy_column], static_cast<const bf16*>(s.u) + at, wanted);
-    async_copy_16(&to.delta[copy_j][copy_column], static_cast<const bf16*>(s.delta) + at, wanted);
+    if constexpr (!project)
+      async_copy_16(&to.delta[copy_j][copy_column], static_cast<const bf16*>(s.delta) + at, wanted);
     async_copy_16(&to.dy[copy_j][copy_column], static_cast<const bf16*>(p.dy) + at, wanted);
     async_copy_16(&to.z[copy_j][copy_column],
                   static_cast<const bf16*>(p.z) + row * p.z_row + copy_e, wanted);
@@ -167,16 +167,22 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       async_copy_16(&to.sum[copy_j][copy_column], static_cast<const bf16*>(p.sum) + at, wanted);
     const bf16* state = static_cast<const bf16*>(s.states) +
                         ((image * tiles + start / tile) * p.E + (active ? e : 0)) * N;
-    async_copy_16(&to.before[warp][lane][swap], state, active);
-    async_copy_16(&to.before[warp][lane][1 - swap], state + N / 2, active);
+    async_copy_16(&half_row(to.before[warp], lane, 0), state, active);
+    async_copy_16(&half_row(to.before[warp], lane, 1), state + N / 2, active);
     bc = within ? load_bc_pair(s, row, copy_lane) : 0;
+    if constexpr (project)
+      dt_pair = within && copy_lane < 8 ? load_dt_pair(p, s, row, copy_lane) : 0;
   };
-  auto store_bc = [&](Stage& to) {
+  auto store_pairs = [&](Stage<project>& to) {
     *reinterpret_cast<float2*>(&to.bc[copy_j][2 * copy_lane]) = {first_of(bc), second_of(bc)};
+    if (project && copy_lane < 8)
+      *reinterpret_cast<uint32_t*>(&to.dt[copy_j][2 * copy_lane]) = dt_pair;
   };
+  if constexpr (project)
+    load_dt_weights(shared.dt_weights, p, s, first_channel, threadIdx.x, threads);
   // Writes the results of a tile, and the sums of the warps' dB and dC in order.
   float* const bc_scratch = scratch + where.bc_at(k, block_e);
-  auto flush = [&](const Stage& from, At tile_at) {
+  auto flush = [&](const Stage<project>& from, At tile_at) {
     const auto [image, start] = tile_at;
     if (start + copy_j < L && copy_e < p.E) {
       const int64_t row = image * L + token_at(start + copy_j), at = row * p.E + copy_e;
@@ -185,26 +191,26 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
             *reinterpret_cast<const uint4*>(&v);
       };
       write(s.du, at, from.u[copy_j][copy_column]);
-      write(s.ddelta, at, from.delta[copy_j][copy_column]);
+      write(s.ddelta, at, from.dy[copy_j][copy_column]);
       if (with_dz) write(p.dz, row * p.dz_row + copy_e, from.z[copy_j][copy_column]);
     }
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int j = threadIdx.x / (2 * N) + i * tile / 2, n = threadIdx.x % (2 * N);
+    for (int i = 0; i < tile * sums / threads; ++i) {
+      const int at = threadIdx.x + i * threads, j = at / sums, n = at % sums;
       float total = 0;
 #pragma unroll
       for (int w = 0; w < warps; ++w) total += shared.warp[w].part[j][n];
-      if (start + j < L) bc_scratch[(image * L + token_at(start + j)) * 2 * N + n] = total;
+      if (start + j < L) bc_scratch[(image * L + token_at(start + j)) * sums + n] = total;
     }
   };
 
   At at = {first_image, (tiles - 1) * tile}, last = at;
   const int count = images * tiles;
   request(shared.stages[0], at);
-  store_bc(shared.stages[0]);
+  store_pairs(shared.stages[0]);
   for (int i = 0; i < count; ++i) {
-    Stage& now = shared.stages[i % 2];
-    Stage& next = shared.stages[(i + 1) % 2];
+    Stage<project>& now = shared.stages[i % 2];
+    Stage<project>& next = shared.stages[(i + 1) % 2];
     wait_for_async_copies();
     __syncthreads();
     if (i > 0) {
@@ -221,15 +227,22 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     float dB[4] = {0, 0, 0, 0}, dC[4] = {0, 0, 0, 0};
     // Behind the last token everything copied is zero, so l stays zero there.
 
+    if constexpr (project) {
+      make_delta<32>(now.dt, shared.dt_weights, warp * 32, [&](int j, int channel, uint32_t x) {
+        *reinterpret_cast<float2*>(&shared.dt[j][channel]) = {first_of(x), second_of(x)};
+      });
+      __syncwarp();
+    }
     {  // the states again
-      const uint4 a = now.before[warp][lane][swap], b = now.before[warp][lane][1 - swap];
+      const uint4 a = half_row(now.before[warp], lane, 0), b = half_row(now.before[warp], lane, 1);
       const uint32_t pairs[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
       float h[N];
 #pragma unroll
       for (int n = 0; n < N; ++n) h[n] = n % 2 ? second_of(pairs[n / 2]) : first_of(pairs[n / 2]);
 #pragma unroll unroll_forward
       for (int j = 0; j < tile; ++j) {
-        const float dt = softplus_log2(fmaf(first_of(now.delta[j][column]), log2e, bias));
+        const float x = project ? shared.dt[j][column] : first_of(now.delta[j][column]);
+        const float dt = softplus_log2(fmaf(x, log2e, bias));
         shared.dt[j][column] = dt;
         const float dtu = dt * (ln2 * first_of(now.u[j][column]));
         const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
@@ -256,7 +269,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       const float g = dy * z * q, dtu = dt * (ln2 * u);
       const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
       const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
-      const uint4 a = before[lane][swap], b = before[lane][1 - swap];
+      const uint4 a = half_row(before, lane, 0), b = half_row(before, lane, 1);
       const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
       mine.g[product_place(lane)] = bf16(g).bits;
       mine.dtu[product_place(lane)] = bf16(dtu).bits;
@@ -294,12 +307,25 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       dbias += ddelta;
       // The results take the places of what they were made from.
       now.u[j][column] = bf16(fmaf(dt * ln2, s1, D * g)).bits;
-      now.delta[j][column] = bf16(ddelta).bits;
+      now.dy[j][column] = bf16(ddelta).bits;
       if (with_dz)
         now.z[j][column] =
             bf16(dy * first_of(now.sum[j][column]) * q * fmaf(z, 1.0f - q, 1.0f)).bits;
       of_h.add_to(dC);
       of_l.add_to(dB);
+    }
+    float ddt[2][4] = {};
+    if constexpr (project) {  // ddt (tokens x R) = ddelta (tokens x channels) W_dt
+      __syncwarp();
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {  // 16 channels each
+        const int c = warp * 32 + i * 16;
+        uint32_t b[4];
+        load_matrices<true>(b, half_row(shared.dt_weights, c + lane % 16, lane / 16));
+        const uint16_t* a = &now.dy[lane / 4][c + lane % 4 * 2];
+        multiply_add(ddt[0], word(a[0]), 0, word(a[8]), 0, b[0], b[1]);
+        multiply_add(ddt[1], word(a[0]), 0, word(a[8]), 0, b[2], b[3]);
+      }
     }
 #pragma unroll
     for (int r = 0; r < 4;
@@ -308,7 +334,12 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       mine.part[t][n] = dB[r];
       mine.part[t][N + n] = dC[r];
     }
-    if (more) store_bc(next);
+    if constexpr (project)
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        *reinterpret_cast<float2*>(&mine.part[lane / 4][2 * N + 8 * i + lane % 4 * 2]) = {
+            ddt[i][0], ddt[i][1]};
+    if (more) store_pairs(next);
     last = at, at = next_of(at);
   }
   __syncthreads();
@@ -322,25 +353,26 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   to[int64_t{p.E} * (N + 1) + e] = dbias;
 }
 
-// Adds the blocks' dB and dC in order; a thread owns four numbers of one token.
-__global__ void add_bc(ScanBwd p, const float* scratch) {
+// Adds the blocks' sums in order; a thread owns four numbers of one token.
+__global__ void add_sums(ScanBwd p, const float* scratch) {
   const int k = blockIdx.y;
   const auto& s = p.side[k];
   const Scratch where(p);
   const int64_t i = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
   if (i >= where.bc) return;
-  float4 total = {0, 0, 0, 0};
+  float total[4] = {0, 0, 0, 0};
   for (int block = 0; block < where.blocks_e; ++block) {
     const float4 v = *reinterpret_cast<const float4*>(scratch + where.bc_at(k, block) + i);
-    total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
+    total[0] += v.x, total[1] += v.y, total[2] += v.z, total[3] += v.w;
   }
-  const int64_t row = i / (2 * N);
-  const int n = static_cast<int>(i % (2 * N));
-  bf16* to = n < N ? static_cast<bf16*>(s.dBm) + row * s.db_row + n
-                   : static_cast<bf16*>(s.dCm) + row * s.dc_row + n - N;
-  const float v[4] = {total.x, total.y, total.z, total.w};
+  const int64_t row = i / where.sums;
+  const int n = static_cast<int>(i % where.sums);
+  bf16* to = n < N       ? static_cast<bf16*>(s.dBm) + row * s.db_row + n
+             : n < 2 * N ? static_cast<bf16*>(s.dCm) + row * s.dc_row + n - N
+                         : static_cast<bf16*>(s.ddt) + row * s.ddt_row + n - 2 * N;
 #pragma unroll
-  for (int m = 0; m < 4; ++m) to[m] = bf16(v[m]);
+  for (int m = 0; m < 4; ++m)
+    if (n + m < 2 * N + p.R) to[m] = bf16(total[m]);
 }
 
 // Adds the groups' parameter gradients in order: 8 slices of the groups, then the slices.
@@ -372,9 +404,9 @@ bool scan_bwd_pipelined_supports(const ScanBwd& p, const Device& device) {
              p.dz_row % 8 == 0 && !p.accumulate_dz;
   for (int k = 0; k < p.sides; ++k) {
     const auto& s = p.side[k];
-    fit = fit && s.du && s.ddelta && on_multiples(16, {s.du, s.ddelta}) && s.dBm && s.dCm &&
-          s.states && !s.accumulate_du && !s.accumulate_ddelta && !s.accumulate_dBm &&
-          !s.accumulate_dCm;
+    fit = fit && s.du && s.ddelta && (p.R == 0 || s.ddt) && on_multiples(16, {s.du, s.ddelta}) &&
+          s.dBm && s.dCm && s.states && !s.accumulate_du && !s.accumulate_ddelta &&
+          !s.accumulate_dBm && !s.accumulate_dCm;
   }
   return fit && p.L < 1 << 24;
 }
@@ -389,11 +421,16 @@ void scan_bwd_pipelined(const ScanBwd& p, const Launch& l) {
   const Scratch where(p);
   float* scratch = static_cast<float*>(l.scratch);
   const auto sides = static_cast<unsigned>(p.sides);
-  KRAIT_CUDA_CHECK(
-      cudaFuncSetAttribute(scan_bwd, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)));
-  scan_bwd<<<dim3(where.blocks_e * where.groups, sides), threads, sizeof(Shared), l.stream>>>(
-      p, scratch);
-  add_bc<<<dim3(unsigned((where.bc / 4 + 255) / 256), sides), 256, 0, l.stream>>>(p, scratch);
+  auto launch = [&](auto kernel, size_t bytes) {
+    KRAIT_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
+    kernel<<<dim3(where.blocks_e * where.groups, sides), threads, bytes, l.stream>>>(p, scratch);
+  };
+  if (p.R)
+    launch(scan_bwd<true>, sizeof(Shared<true>));
+  else
+    launch(scan_bwd<false>, sizeof(Shared<false>));
+  add_sums<<<dim3(unsigned((where.bc / 4 + 255) / 256), sides), 256, 0, l.stream>>>(p, scratch);
   add_params<<<dim3(unsigned((where.params + 31) / 32), sides), dim3(32, slices), 0, l.stream>>>(
       p, scratch);
 }

@@ -9,6 +9,7 @@
 //   few
 //     of the 16 exponentials by a polynomial, because their unit is the busiest of all.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
+#include "kernels/common/cuda.h"
 #include "kernels/selective_scan/pipelined.cuh"
 #include "kernels/selective_scan/rows.h"
 
@@ -21,11 +22,19 @@ constexpr int channels = 128;  // of a block, two a thread
 constexpr int side_threads = channels / 2;
 constexpr int polynomials = 0;  // of the N exponentials of a step
 
-template <int sides>
-struct Stage {  // a tile of the inputs of all sides; bf16 but for the last two
-  uint16_t u[sides][tile][channels], delta[sides][tile][channels], z[sides][tile][channels];
+template <int sides, bool project>
+struct Stage {  // a tile of the inputs of all sides; u and z in bf16
+  uint16_t u[sides][tile][channels], z[sides][tile][channels];
   float other[sides == 2 ? 2 : 1][sides == 2 ? tile : 1][channels];  // what the other side left
   float bc[sides][tile][2 * N];
+  uint16_t dt[project ? sides : 1][tile][max_R];
+};
+template <int sides, bool project>
+struct Shared {
+  Stage<sides, project> stages[2];
+  // Copied with the stage, or made here. 8 more: 8 tokens of a product meet all banks.
+  uint16_t delta[project ? 1 : 2][sides][tile][channels + 8];
+  Matrix<channels> dt_weights[project ? sides : 1];
 };
 
 // 2^x for x <= 0 without the special function unit: x = i + f with |f| <= 1/2, 2^f by a polynomial
@@ -41,11 +50,12 @@ __device__ __forceinline__ float exp2_by_polynomial(float x) {
 }
 
 // Block: 128 channels of one image, all sides.
-template <int sides>
+template <int sides, bool project>
 __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanFwd p, int blocks_e,
                                                                            float* between) {
   constexpr int K = scan_state_every(N);
-  __shared__ alignas(16) Stage<sides> stages[2];
+  extern __shared__ __align__(16) char memory[];
+  auto& shared = *reinterpret_cast<Shared<sides, project>*>(memory);
   const int64_t b = blockIdx.x / blocks_e;
   const int first_channel = (blockIdx.x % blocks_e) * channels;
   const int L = static_cast<int>(p.L);
@@ -62,11 +72,9 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   float A[2][N], h[2][N], D[2] = {0, 0}, bias[2] = {0, 0};
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
+    load_rates(A[c], s.A_log, e + c, active);
 #pragma unroll
-    for (int n = 0; n < N; ++n) {
-      A[c][n] = active ? -__expf(static_cast<const float*>(s.A_log)[(e + c) * N + n]) : 0.0f;
-      h[c][n] = 0;
-    }
+    for (int n = 0; n < N; ++n) h[c][n] = 0;
     if (s.D && active) D[c] = static_cast<const float*>(s.D)[e + c];
     if (s.bias && active) bias[c] = static_cast<const float*>(s.bias)[e + c] * log2e;
   }
@@ -82,17 +90,19 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   const int copy_lane = thread % 16, copy_column = copy_lane * 8;
   const int copy_e = first_channel + copy_column;
   const int64_t image = b * L * p.E;
-  uint32_t bc[2];  // B and C on their way to the next stage
+  uint32_t bc[2], dt_pair = 0;  // B, C and dt on their way to the next stage
 
-  auto request = [&](Stage<sides>& to, int start, bool finish) {
+  auto request = [&](int stage, int start, bool finish) {
+    auto& to = shared.stages[stage];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int j = thread / 16 + i * 4, step = start + j;
       const bool within = step < L, wanted = within && copy_e < p.E;
       const int t = within ? token_at(step) : 0, at = t * p.E + copy_e;
       async_copy_16(&to.u[k][j][copy_column], static_cast<const bf16*>(s.u) + image + at, wanted);
-      async_copy_16(&to.delta[k][j][copy_column], static_cast<const bf16*>(s.delta) + image + at,
-                    wanted);
+      if constexpr (!project)
+        async_copy_16(&shared.delta[stage][k][j][copy_column],
+                      static_cast<const bf16*>(s.delta) + image + at, wanted);
       if (finish) {
         async_copy_16(&to.z[k][j][copy_column],
                       static_cast<const bf16*>(p.z) + (b * L + t) * p.z_row + copy_e, wanted);
@@ -104,30 +114,47 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
       }
       bc[i] = within ? load_bc_pair(s, b * L + t, copy_lane) : 0;
     }
+    if constexpr (project) {
+      const int step = start + thread / 8;
+      dt_pair = step < L ? load_dt_pair(p, s, b * L + token_at(step), thread % 8) : 0;
+    }
   };
-  auto store_bc = [&](Stage<sides>& to) {
+  auto store_pairs = [&](int stage) {
+    auto& to = shared.stages[stage];
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       *reinterpret_cast<float2*>(&to.bc[k][thread / 16 + i * 4][2 * copy_lane]) = {
           first_of(bc[i]), second_of(bc[i])};
+    if constexpr (project)
+      *reinterpret_cast<uint32_t*>(&to.dt[k][thread / 8][thread % 8 * 2]) = dt_pair;
   };
+  if constexpr (project)
+    load_dt_weights(shared.dt_weights[k], p, s, first_channel, thread, side_threads);
 
   // Steps [from, to) of this side, in `tiles` tiles from step `start` on. A tile may begin before
   // `from` or end behind `to`.
   auto walk = [&](auto finish_tag, int start, int tiles, int from, int to) {
     constexpr bool finish = decltype(finish_tag)::value;
     if (tiles <= 0) return;
-    request(stages[0], start, finish);
-    store_bc(stages[0]);
+    request(0, start, finish);
+    store_pairs(0);
     for (int i = 0; i < tiles; ++i, start += tile) {
-      Stage<sides>& now = stages[i % 2];
-      Stage<sides>& next = stages[(i + 1) % 2];
+      const int stage = i % 2;
+      const auto& now = shared.stages[stage];
+      auto& delta = shared.delta[project ? 0 : stage][k];
       wait_for_async_copies();
       __syncthreads();
       const bool more = i + 1 < tiles;
-      if (more) request(next, start + tile, finish);
+      if (more) request(1 - stage, start + tile, finish);
       const int first = from > start ? from - start : 0;
       const int last = to - start < tile ? to - start : tile;
+      if constexpr (project) {
+        make_delta<64>(now.dt[k], shared.dt_weights[k], thread / 32 * 64,
+                       [&](int j, int channel, uint32_t pair) {
+                         *reinterpret_cast<uint32_t*>(&delta[j][channel]) = pair;
+                       });
+        __syncwarp();
+      }
       if (active) {
         const int step_at = s.reverse ? -p.E : p.E;
         int64_t at = image + token_at(start + first) * p.E + e;
@@ -143,8 +170,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
                                      pack(h[c][n + 4], h[c][n + 5]),
                                      pack(h[c][n + 6], h[c][n + 7])};
           }
-          const uint32_t xs = *reinterpret_cast<const uint32_t*>(&now.delta[k][j][column]);
-          const uint32_t us = *reinterpret_cast<const uint32_t*>(&now.u[k][j][column]);
+          const uint32_t xs = word(delta[j][column]), us = word(now.u[k][j][column]);
           const float u[2] = {first_of(us), second_of(us)};
           const float dt[2] = {softplus_log2(fmaf(first_of(xs), log2e, bias[0])),
                                softplus_log2(fmaf(second_of(xs), log2e, bias[1]))};
@@ -173,7 +199,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
             }
             if (p.sum)
               *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) = pack(y[0], y[1]);
-            const uint32_t zs = *reinterpret_cast<const uint32_t*>(&now.z[k][j][column]);
+            const uint32_t zs = word(now.z[k][j][column]);
             const float z[2] = {first_of(zs), second_of(zs)};
             *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.y) + at) =
                 pack(y[0] * scale * z[0] * sigmoid(z[0]), y[1] * scale * z[1] * sigmoid(z[1]));
@@ -182,7 +208,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
           }
         }
       }
-      if (more) store_bc(next);
+      if (more) store_pairs(1 - stage);
     }
   };
 
@@ -213,10 +239,17 @@ void scan_fwd_pipelined(const ScanFwd& p, const Launch& l) {
   const int blocks_e = (p.E + channels - 1) / channels;
   const auto grid = static_cast<unsigned>(blocks_e * p.B);
   auto between = static_cast<float*>(l.scratch);
+  auto launch = [&](auto kernel, size_t bytes) {
+    KRAIT_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
+    kernel<<<grid, p.sides * side_threads, bytes, l.stream>>>(p, blocks_e, between);
+  };
   if (p.sides == 2)
-    scan_fwd<2><<<grid, 2 * side_threads, 0, l.stream>>>(p, blocks_e, between);
+    p.R ? launch(scan_fwd<2, true>, sizeof(Shared<2, true>))
+        : launch(scan_fwd<2, false>, sizeof(Shared<2, false>));
   else
-    scan_fwd<1><<<grid, side_threads, 0, l.stream>>>(p, blocks_e, between);
+    p.R ? launch(scan_fwd<1, true>, sizeof(Shared<1, true>))
+        : launch(scan_fwd<1, false>, sizeof(Shared<1, false>));
 }
 
 }  // namespace krait

@@ -25,8 +25,16 @@ struct View {
   const S& s;
   int64_t token(int64_t step) const { return s.reverse ? p.L - 1 - step : step; }
   A u(int64_t b, int64_t t, int e) const { return at(s.u, b, t, e); }
+  A delta(int64_t b, int64_t t, int e) const {
+    if (s.delta) return at(s.delta, b, t, e);
+    A sum = 0;
+    for (int r = 0; r < p.R; ++r)
+      sum += A(static_cast<const T*>(s.dt)[(b * p.L + t) * s.dt_row + r]) * dt_w(e, r);
+    return A(T(sum));
+  }
+  A dt_w(int e, int r) const { return A(static_cast<const T*>(s.dt_w)[e * p.R + r]); }
   A raw_dt(int64_t b, int64_t t, int e) const {
-    return at(s.delta, b, t, e) + (s.bias ? static_cast<const A*>(s.bias)[e] : A(0));
+    return delta(b, t, e) + (s.bias ? static_cast<const A*>(s.bias)[e] : A(0));
   }
   A a(int e, int n) const { return -std::exp(static_cast<const A*>(s.A_log)[e * p.N + n]); }
   A Bm(int64_t b, int64_t t, int n) const {
@@ -99,10 +107,11 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s) {
   const View<T, ScanBwd, ScanBwd::Side> v{p, s};
   const int N = p.N, every = scan_state_every(N);
   const int64_t kept = scan_state_count(p.L, N);
-  std::vector<A> h((p.L + 1) * N), lam(N), dB(p.L * N), dC(p.L * N);
+  std::vector<A> h((p.L + 1) * N), lam(N), dB(p.L * N), dC(p.L * N), ddt_in(p.L * p.R);
   for (int64_t b = 0; b < p.B; ++b) {
     for (A& x : dB) x = 0;
     for (A& x : dC) x = 0;
+    for (A& x : ddt_in) x = 0;
     for (int e = 0; e < p.E; ++e) {
       for (int n = 0; n < N; ++n) h[n] = lam[n] = 0;
       for (int64_t step = 0; step < p.L; ++step) {
@@ -141,8 +150,12 @@ void backward(const ScanBwd& p, const ScanBwd::Side& s) {
         if (s.dbias) static_cast<A*>(s.dbias)[e] += ddelta;
         if (s.du) put<T>(s.du, i, du, s.accumulate_du);
         if (s.ddelta) put<T>(s.ddelta, i, ddelta, s.accumulate_ddelta);
+        for (int r = 0; r < p.R; ++r) ddt_in[t * p.R + r] += A(T(ddelta)) * v.dt_w(e, r);
       }
     }
+    for (int64_t t = 0; s.ddt && t < p.L; ++t)
+      for (int r = 0; r < p.R; ++r)
+        put<T>(s.ddt, (b * p.L + t) * s.ddt_row + r, ddt_in[t * p.R + r], false);
     for (int64_t t = 0; t < p.L; ++t)
       for (int n = 0; n < N; ++n) {
         const int64_t r = b * p.L + t;

@@ -23,8 +23,10 @@ bool scan_bwd_pipelined_supports(const ScanBwd&, const Device&);
 size_t scan_bwd_pipelined_scratch(const ScanBwd&);
 void scan_bwd_pipelined(const ScanBwd&, const Launch&);
 
+bool scan_fwd_thread_per_channel_supports(const ScanFwd&, const Device&);
 size_t scan_fwd_thread_per_channel_scratch(const ScanFwd&);
 void scan_fwd_thread_per_channel(const ScanFwd&, const Launch&);
+bool scan_bwd_thread_per_channel_supports(const ScanBwd&, const Device&);
 size_t scan_bwd_thread_per_channel_scratch(const ScanBwd&);
 void scan_bwd_thread_per_channel(const ScanBwd&, const Launch&);
 

@@ -1,5 +1,7 @@
 // The selective scan of Mamba (Gu & Dao 2023, section 3), one or two sides in one launch.
 //   dt = softplus(delta + bias),  A = -exp(A_log)
+//   delta is given, or made here from a narrow input: delta_t = W_dt dt_t, rounded to the type of
+//   the activations as the product of its own would be
 //   h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t,   s_t = C_t . h_t + D u_t      for each channel
 //   y_t = scale * (sum over sides of s_t) * silu(z_t)
 // A reversed side runs from the last token to the first. Derivation of the gradient, variants and
@@ -25,12 +27,16 @@ struct ScanFwd {
   int64_t B, L;  // images, tokens
   int E, N;      // channels, states (1 to 64)
   int sides;     // 1 or 2
+  int R;         // width of dt; 0 where delta is given
   bool softplus;  // false: dt = delta + bias
   double scale;
   struct Side {
     bool reverse;
     const void* u;      // (B, L, E)
-    const void* delta;  // (B, L, E)
+    const void* delta;  // (B, L, E), or null: made from the next two
+    const void* dt;     // (B, L, R), rows dt_row apart
+    const void* dt_w;   // (E, R)
+    int64_t dt_row;
     const void* A_log;  // (E, N)
     const void* Bm;     // (B, L, N), rows b_row apart
     const void* Cm;     // (B, L, N), rows c_row apart
@@ -49,20 +55,22 @@ struct ScanBwd {
   static constexpr const char* name = "selective_scan_bwd";
   DType dtype;
   int64_t B, L;
-  int E, N;
+  int E, N, R;
   int sides;
   bool softplus;
   double scale;
   struct Side {
     bool reverse;
-    const void *u, *delta, *A_log, *Bm, *Cm, *D, *bias;  // as in ScanFwd
-    int64_t b_row, c_row;
+    const void *u, *delta, *dt, *dt_w, *A_log, *Bm, *Cm, *D, *bias;  // as in ScanFwd
+    int64_t dt_row, b_row, c_row;
     const void* states;
     void* du;      // (B, L, E)
     void* ddelta;  // (B, L, E)
     void* dBm;     // (B, L, N), rows db_row apart
     void* dCm;     // (B, L, N), rows dc_row apart
     int64_t db_row, dc_row;
+    void* ddt;  // (B, L, R), rows ddt_row apart, overwritten; null where delta is given
+    int64_t ddt_row;
     bool accumulate_du, accumulate_ddelta, accumulate_dBm, accumulate_dCm;
     void* dA_log;  // (E, N), always added to; so are the next two. Each of the seven may be null.
     void* dD;      // (E)

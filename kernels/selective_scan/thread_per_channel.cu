@@ -351,6 +351,13 @@ void with_states(int N, F&& f) {
 
 }  // namespace
 
+bool scan_fwd_thread_per_channel_supports(const ScanFwd& p, const Device&) {
+  return p.R == 0;
+}
+bool scan_bwd_thread_per_channel_supports(const ScanBwd& p, const Device&) {
+  return p.R == 0;
+}
+
 size_t scan_fwd_thread_per_channel_scratch(const ScanFwd& p) {
   const int64_t images = p.B < 65535 ? p.B : 65535;
   return p.sides == 2 ? images * p.L * p.E * sizeof(float) : 0;

@@ -9,8 +9,8 @@ std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
 #if KRAIT_CUDA
     {"pipelined", Backend::cuda, scan_fwd_pipelined, scan_fwd_pipelined_supports,
      scan_fwd_pipelined_scratch},
-    {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel, nullptr,
-     scan_fwd_thread_per_channel_scratch},
+    {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel,
+     scan_fwd_thread_per_channel_supports, scan_fwd_thread_per_channel_scratch},
     {"block_scan", Backend::cuda, scan_fwd_block_scan, scan_fwd_block_scan_supports,
      scan_fwd_block_scan_scratch},
 #endif
@@ -27,8 +27,8 @@ std::span<const Variant<ScanBwd>> variants<ScanBwd>() {
 #if KRAIT_CUDA
     {"pipelined", Backend::cuda, scan_bwd_pipelined, scan_bwd_pipelined_supports,
      scan_bwd_pipelined_scratch},
-    {"thread_per_channel", Backend::cuda, scan_bwd_thread_per_channel, nullptr,
-     scan_bwd_thread_per_channel_scratch},
+    {"thread_per_channel", Backend::cuda, scan_bwd_thread_per_channel,
+     scan_bwd_thread_per_channel_supports, scan_bwd_thread_per_channel_scratch},
     {"block_scan", Backend::cuda, scan_bwd_block_scan, scan_bwd_block_scan_supports,
      scan_bwd_block_scan_scratch},
 #endif

@@ -23,8 +23,7 @@ Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x,
     const VimLayer::Side& s = p.side[k];
     Tensor x_dbl = linear_aligned(ctx, u[k], s.x_proj);  // (B, L, R + 2N)
     auto q = split(ctx, x_dbl, {R, N, N});               // dt, B, C: (B, L, R | N | N)
-    Tensor delta = linear(ctx, q[0], s.dt_w);            // (B, L, E)
-    sides.push_back({u[k], delta, s.A_log, q[1], q[2], s.D, s.dt_b, k == 1});
+    sides.push_back({u[k], {}, s.A_log, q[1], q[2], s.D, s.dt_b, k == 1, q[0], s.dt_w});
   }
   if (c.bimamba_type == "v1") {  // the same inputs scanned the other way, with an A of their own
     sides.push_back(sides[0]);
