@@ -154,7 +154,10 @@ SafeTensors content(const std::vector<Block>& blocks, const std::byte* host,
 bool give_name(const std::string& file, const std::string& name) {
   const std::string temporary = name + ".tmp";
   unlink(temporary.c_str());
-  return link(file.c_str(), temporary.c_str()) == 0 && rename(temporary.c_str(), name.c_str()) == 0;
+  if (link(file.c_str(), temporary.c_str()) != 0) return false;
+  if (rename(temporary.c_str(), name.c_str()) == 0) return true;
+  unlink(temporary.c_str());  // or whoever writes to it would write to the file
+  return false;
 }
 
 }  // namespace
