@@ -88,6 +88,11 @@ void add_matmul_cases(CaseList& list) {
     add(list, {65, 32, 11, false, false, true, false, aligned}, t, true);
     add(list, {24, 97, 130, true, false, true, true, packed}, t, true);
     add(list, {11, 36, 130, true, false, true, true, aligned}, t, true);
+    // Sums longer than a tile's; more rows and columns than a block, and both odd.
+    add(list, {203, 45, 300, false, true, true, false, strided}, t, true);
+    add(list, {7, 401, 513, false, false, false, false, packed}, t, true);
+    add(list, {205, 39, 517, true, false, true, true, strided}, t, true);
+    add(list, {50, 12, 300, true, true, false, false, packed}, t, true);
     // Vim-tiny, batch 512, 64 tokens: in_proj forward, its weight gradient, dt_proj.
     add(list, {512 * 64, 768, 192, false, true, false, false, packed}, t, false);
     add(list, {768, 192, 512 * 64, true, false, true, true, packed}, t, false);

@@ -6,6 +6,9 @@
 namespace krait {
 
 void matmul_reference(const Matmul&, const Launch&);
+bool matmul_register_tiles_supports(const Matmul&, const Device&);
+size_t matmul_register_tiles_scratch(const Matmul&);
+void matmul_register_tiles(const Matmul&, const Launch&);
 #if KRAIT_BLAS
 bool matmul_blas_supports(const Matmul&, const Device&);
 size_t matmul_blas_scratch(const Matmul&);

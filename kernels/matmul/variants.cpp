@@ -18,6 +18,8 @@ std::span<const Variant<Matmul>> variants<Matmul>() {
     {"cublaslt", Backend::cuda, matmul_cublaslt, +even},
     {"tiles", Backend::cuda, matmul_tiles, matmul_tiles_supports},
 #endif
+    {"register_tiles", Backend::cpu, matmul_register_tiles, matmul_register_tiles_supports,
+     matmul_register_tiles_scratch},
 #if KRAIT_BLAS
     {"blas", Backend::cpu, matmul_blas, matmul_blas_supports, matmul_blas_scratch},
 #endif
