@@ -111,7 +111,17 @@ void add_conv1d_cases(CaseList& list) {
     add(list, t, {.B = 2, .L = 33, .E = 12, .K = 7, .sides = 2, .no_dy = true});
     add(list, t, {.B = 2, .L = 9, .E = 12, .K = 4, .sides = 1, .no_dy = true});
     add(list, t, {.B = 70, .L = 11, .E = 6, .K = 4, .sides = 2});
-    add(list, t, {.B = 512, .L = 64, .E = 384, .K = 4, .sides = 2, .small = false});
+    // For rows that want channels by the 8 and walk many tokens: images cut anywhere, and shorter
+    // than what is copied ahead; the last columns half empty.
+    add(list, t, {.B = 9, .L = 64, .E = 136, .K = 4, .sides = 2, .beside = 136});
+    add(list, t, {.B = 60, .L = 3, .E = 72, .K = 3, .sides = 2, .add = true});
+    add(list, t, {.B = 3, .L = 133, .E = 64, .K = 2, .sides = 2, .bias = false, .beside = 8});
+    add(list, t, {.B = 2, .L = 65, .E = 200, .K = 4, .sides = 1});
+    add(list, t,
+        {.B = 2, .L = 50, .E = 72, .K = 4, .sides = 1, .add = true, .reverse_first = true});
+    add(list, t, {.B = 4, .L = 33, .E = 64, .K = 4, .sides = 2, .no_dy = true});
+    for (int sides : {1, 2})
+      add(list, t, {.B = 512, .L = 64, .E = 384, .K = 4, .sides = sides, .small = false});
     // x as the model has it: the first half of the columns of in_proj's result.
     add(list, t, {.B = 128, .L = 197, .E = 384, .K = 4, .sides = 2, .small = false, .beside = 384});
   }

@@ -16,8 +16,13 @@ bool conv1d_bwd_openmp_supports(const Conv1dBwd&, const Device&);
 size_t conv1d_bwd_openmp_scratch(const Conv1dBwd&);
 
 #if KRAIT_CUDA
+void conv1d_fwd_wide_window(const Conv1dFwd&, const Launch&);
+bool conv1d_fwd_wide_window_supports(const Conv1dFwd&, const Device&);
 void conv1d_fwd_window(const Conv1dFwd&, const Launch&);
 bool conv1d_fwd_window_supports(const Conv1dFwd&, const Device&);
+void conv1d_bwd_walk(const Conv1dBwd&, const Launch&);
+bool conv1d_bwd_walk_supports(const Conv1dBwd&, const Device&);
+size_t conv1d_bwd_walk_scratch(const Conv1dBwd&);
 void conv1d_bwd_window(const Conv1dBwd&, const Launch&);
 bool conv1d_bwd_window_supports(const Conv1dBwd&, const Device&);
 size_t conv1d_bwd_window_scratch(const Conv1dBwd&);

@@ -5,9 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "kernels/common/cuda.h"
-#include "kernels/common/device/dispatch.cuh"
-#include "kernels/conv1d/rows.h"
+#include "kernels/conv1d/sides.cuh"
 
 namespace krait {
 namespace {
@@ -40,47 +38,8 @@ __device__ Word<T, V> word(const float (&v)[V]) {
   }
 }
 
-// words[i] = row first + i of `from`, zero outside 0 .. L - 1. No branch, so that all the loads are
-// on their way at once.
-template <class T, int V, int N>
-__device__ void load_rows(Word<T, V> (&words)[N], const T* from, int row, int first, int L) {
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const int t = first + i;
-    const bool inside = 0 <= t && t < L;
-    const Word<T, V> w = *reinterpret_cast<const Word<T, V>*>(from + int64_t{inside ? t : 0} * row);
-    words[i] = inside ? w : Word<T, V>(0);
-  }
-}
-
-// 1 / (1 + e^-q), good to a few units in the last place; the exponential and the reciprocal are one
-// instruction each (the intrinsics add some for denormal numbers, which do not matter here).
 __device__ float sigmoid(float q) {
-  float e, r;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(q * -1.44269504f));
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(1.0f + e));
-  return r;
-}
-
-// The sides put in order: [0] looks back, [1] looks ahead; one that is not there has on = false.
-template <class Side>
-struct Ordered {
-  Side side[2];
-  bool on[2];
-};
-template <class P>
-auto in_order(const P& p) {
-  Ordered<typename P::Side> o{};
-  for (int n = 0; n < p.sides; ++n) {
-    const int at = p.side[n].reverse ? 1 : 0;
-    o.side[at] = p.side[n];
-    o.on[at] = true;
-  }
-  return o;
-}
-template <class P>
-bool same_direction(const P& p) {
-  return p.sides == 2 && p.side[0].reverse == p.side[1].reverse;
+  return fast_reciprocal(1.0f + fast_exp2(q * -1.44269504f));
 }
 
 // The taps of V channels in the order of the window: q[t] = b + sum_j w[j] x[t + j - (K-1)]
@@ -139,8 +98,8 @@ __global__ void __launch_bounds__(lanes* block_runs, K <= 4 ? 4 : 2)
   const int64_t b = at / runs;
   const int t0 = static_cast<int>(at - b * runs) * fwd_run;
   Word<T, V> window[fwd_run + 2 * (K - 1)];
-  load_rows<T, V>(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e,
-                  static_cast<int>(p.x_row), t0 - (K - 1), static_cast<int>(p.L));
+  load_rows(window, static_cast<const T*>(p.x) + b * p.L * p.x_row + e, static_cast<int>(p.x_row),
+            t0 - (K - 1), static_cast<int>(p.L));
   if (o.on[0]) fwd_side<T, V, K, false>(p, o.side[0], window, b, t0, e);
   if (o.on[1]) fwd_side<T, V, K, true>(p, o.side[1], window, b, t0, e);
 }
@@ -162,8 +121,8 @@ __device__ void bwd_side(const Conv1dBwd& p, const Conv1dBwd::Side& s,
   // dys[i] is of token t0 + i looking back, of t0 - (K-1) + i looking ahead; its tap 0 is at
   // window[i] either way. It is zero outside the image, and so then is dq.
   Word<T, V> dys[bwd_run + K - 1];
-  load_rows<T, V>(dys, static_cast<const T*>(s.dy) + b * p.L * p.E + e, static_cast<int>(p.E),
-                  t0 - (ahead ? K - 1 : 0), static_cast<int>(p.L));
+  load_rows(dys, static_cast<const T*>(s.dy) + b * p.L * p.E + e, static_cast<int>(p.E),
+            t0 - (ahead ? K - 1 : 0), static_cast<int>(p.L));
 #pragma unroll
   for (int i = 0; i < bwd_run + K - 1; ++i)
 #pragma unroll
@@ -219,10 +178,10 @@ __global__ void __launch_bounds__(lanes* block_runs, K <= 4 ? 2 : 1)
       const int t0 = static_cast<int>(at - b * runs) * bwd_run, L = static_cast<int>(p.L);
       Word<T, V> window[bwd_run + 2 * (K - 1)], before[bwd_run] = {};
       float dx[bwd_run][V];
-      load_rows<T, V>(window, static_cast<const T*>(p.x) + b * L * p.x_row + e,
-                      static_cast<int>(p.x_row), t0 - (K - 1), L);
+      load_rows(window, static_cast<const T*>(p.x) + b * L * p.x_row + e, static_cast<int>(p.x_row),
+                t0 - (K - 1), L);
       T* to = static_cast<T*>(p.dx) + b * L * p.dx_row + e;
-      if (p.accumulate_dx && p.dx) load_rows<T, V>(before, to, static_cast<int>(p.dx_row), t0, L);
+      if (p.accumulate_dx && p.dx) load_rows(before, to, static_cast<int>(p.dx_row), t0, L);
 #pragma unroll
       for (int i = 0; i < bwd_run; ++i)
 #pragma unroll
@@ -238,32 +197,6 @@ __global__ void __launch_bounds__(lanes* block_runs, K <= 4 ? 2 : 1)
   part += int64_t{blockIdx.y} * 2 * (K + 1) * p.E;
   write_sums<K, V, false>(sums[0], part, p.E, e);
   write_sums<K, V, true>(sums[1], part, p.E, e);
-}
-
-// Block (bx, k) adds the slices of 32 channels for one tap (or, k = K, the bias) of both sides: row
-// r of the block takes slices r, r + 8, ..; then the rows are added in order. One thread adds to
-// both sides' dw, which may be the same memory.
-constexpr int add_rows = 8;
-__global__ void add_slices(Ordered<Conv1dBwd::Side> o, int K, int64_t E, int slices,
-                           const float* part) {
-  __shared__ float rows[add_rows][32];
-  const int64_t e = int64_t{blockIdx.x} * 32 + threadIdx.x;
-  const int k = blockIdx.y;
-  for (int n = 0; n < 2; ++n) {
-    float v = 0;
-    if (e < E)
-#pragma unroll 4
-      for (int s = threadIdx.y; s < slices; s += add_rows)
-        v += part[((int64_t{s} * 2 + n) * (K + 1) + k) * E + e];
-    __syncthreads();
-    rows[threadIdx.y][threadIdx.x] = v;
-    __syncthreads();
-    if (threadIdx.y != 0 || e >= E || !o.on[n]) continue;
-    v = 0;
-    for (int r = 0; r < add_rows; ++r) v += rows[r][threadIdx.x];
-    if (k < K && o.side[n].dw) static_cast<float*>(o.side[n].dw)[e * K + k] += v;
-    if (k == K && o.side[n].db) static_cast<float*>(o.side[n].db)[e] += v;
-  }
 }
 
 // Calls f with the type and the number of channels of a thread: 2 in bf16 where every row starts at
@@ -288,10 +221,10 @@ int slices_of(const Conv1dBwd& p) {
   return static_cast<int>(std::clamp<int64_t>(groups, 1, max_slices));
 }
 
-constexpr int64_t limit = int64_t{1} << 30;  // tokens of an image and rows are counted in 32 bits
 template <class P>
 bool fits(const P& p) {
-  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8 && p.L < limit && p.E < limit;
+  return p.dtype != DType::f64 && 2 <= p.K && p.K <= 8 && rows_fit(p.L, p.E) &&
+         rows_fit(p.L, p.x_row);
 }
 
 // Two sides of one direction are two launches.
@@ -306,7 +239,7 @@ P only(const P& p, int n) {
 }  // namespace
 
 bool conv1d_fwd_window_supports(const Conv1dFwd& p, const Device&) {
-  return fits(p) && p.x_row < limit;
+  return fits(p);
 }
 void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
   if (same_direction(p)) {
@@ -328,7 +261,7 @@ void conv1d_fwd_window(const Conv1dFwd& p, const Launch& l) {
 }
 
 bool conv1d_bwd_window_supports(const Conv1dBwd& p, const Device&) {
-  return fits(p) && p.x_row < limit && p.dx_row < limit;
+  return fits(p) && rows_fit(p.L, p.dx_row);
 }
 size_t conv1d_bwd_window_scratch(const Conv1dBwd& p) {
   return size_t(slices_of(p)) * 2 * (p.K + 1) * p.E * sizeof(float);
@@ -354,8 +287,7 @@ void conv1d_bwd_window(const Conv1dBwd& p, const Launch& l) {
           <<<grid, dim3(lanes, block_runs), 0, l.stream>>>(p, o, runs_of(p.L, bwd_run), part);
     });
   });
-  const dim3 grid(blocks_for(p.E, 32), p.K + 1);
-  add_slices<<<grid, dim3(32, add_rows), 0, l.stream>>>(o, p.K, p.E, slices, part);
+  add_sides(o, p, slices, part, l.stream);
 }
 
 }  // namespace krait

@@ -14,5 +14,14 @@ __device__ __forceinline__ void async_copy_16(void* to, const void* from, bool w
 __device__ __forceinline__ void wait_for_async_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }
+// To wait for some only: a thread closes a group of copies, and waits until all of its groups but
+// the last `open` have arrived.
+__device__ __forceinline__ void close_async_group() {
+  asm volatile("cp.async.commit_group;");
+}
+template <int open>
+__device__ __forceinline__ void wait_for_async_groups_but() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(open) : "memory");
+}
 
 }  // namespace krait

@@ -7,6 +7,13 @@
 
 namespace krait {
 
+// Two f32 as one word of bf16, `low` first in memory.
+__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+  uint32_t w;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
+  return w;
+}
+
 // `p` must lie on a multiple of the pair's size: see aligned_for_pairs.
 __device__ inline float2 load_pair(const float* p) {
   return *reinterpret_cast<const float2*>(p);
@@ -19,7 +26,7 @@ __device__ inline void store_pair(float* p, float2 v) {
   *reinterpret_cast<float2*>(p) = v;
 }
 __device__ inline void store_pair(bf16* p, float2 v) {
-  *reinterpret_cast<uint32_t*>(p) = bf16(v.x).bits | uint32_t{bf16(v.y).bits} << 16;
+  *reinterpret_cast<uint32_t*>(p) = bf16_pair(v.x, v.y);
 }
 
 // Are all of these (null allowed) fit for pairs of any type up to f32?

@@ -1,19 +1,11 @@
 // Four neighbouring elements, read or written by one instruction: 16 bytes of f32, 8 of bf16.
 #pragma once
 
-#include <cstdint>
 #include <type_traits>
 
-#include "kernels/common/dtype.h"
+#include "kernels/common/device/pair.cuh"
 
 namespace krait {
-
-// Two f32 as one word of bf16, `low` first in memory.
-__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
-  uint32_t w;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
-  return w;
-}
 
 // A quad as it lies in memory, and as four f32. Kept packed until it is used, bf16 needs half the
 // registers.
@@ -36,7 +28,7 @@ __device__ __forceinline__ void store_quad(float* p, float4 v) {
   *reinterpret_cast<float4*>(p) = v;
 }
 __device__ __forceinline__ void store_quad(bf16* p, float4 v) {
-  *reinterpret_cast<uint2*>(p) = {bf16_pair(v.x, v.y), bf16_pair(v.z, v.w)};
+  *reinterpret_cast<uint64_t*>(p) = bf16_pair(v.x, v.y) | uint64_t{bf16_pair(v.z, v.w)} << 32;
 }
 
 // Are all of these (null allowed) fit for quads of any type up to f32?
