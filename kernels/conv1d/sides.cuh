@@ -68,28 +68,28 @@ struct SiluByTanh {
 };
 
 // Block (bx, k) adds the slices of 32 channels for one tap (or, k = K, the bias) of both sides: row
-// r of the block takes slices r, r + 8, ..; then the rows are added in order. One thread adds to
+// r of the block takes slices r, r + 16, ..; then the rows are added in order. One thread adds to
 // both sides' dw, which may be the same memory. part (slices, 2, K + 1, E)
-constexpr int add_rows = 8;
+constexpr int add_rows = 16;
 static __global__ void add_side_slices(Ordered<Conv1dBwd::Side> o, int K, int64_t E, int slices,
                                        const float* part) {
-  __shared__ float rows[add_rows][32];
+  __shared__ float rows[2][add_rows][32];
   const int64_t e = int64_t{blockIdx.x} * 32 + threadIdx.x;
   const int k = blockIdx.y;
-  for (int n = 0; n < 2; ++n) {
-    float v = 0;
-    if (e < E)
+  float v[2] = {0, 0};
+  if (e < E)
 #pragma unroll 4
-      for (int s = threadIdx.y; s < slices; s += add_rows)
-        v += part[((int64_t{s} * 2 + n) * (K + 1) + k) * E + e];
-    __syncthreads();
-    rows[threadIdx.y][threadIdx.x] = v;
-    __syncthreads();
-    if (threadIdx.y != 0 || e >= E || !o.on[n]) continue;
-    v = 0;
-    for (int r = 0; r < add_rows; ++r) v += rows[r][threadIdx.x];
-    if (k < K && o.side[n].dw) static_cast<float*>(o.side[n].dw)[e * K + k] += v;
-    if (k == K && o.side[n].db) static_cast<float*>(o.side[n].db)[e] += v;
+    for (int s = threadIdx.y; s < slices; s += add_rows)
+      for (int n = 0; n < 2; ++n) v[n] += part[((int64_t{s} * 2 + n) * (K + 1) + k) * E + e];
+  for (int n = 0; n < 2; ++n) rows[n][threadIdx.y][threadIdx.x] = v[n];
+  __syncthreads();
+  if (threadIdx.y != 0 || e >= E) return;
+  for (int n = 0; n < 2; ++n) {
+    if (!o.on[n]) continue;
+    float sum = 0;
+    for (int r = 0; r < add_rows; ++r) sum += rows[n][r][threadIdx.x];
+    if (k < K && o.side[n].dw) static_cast<float*>(o.side[n].dw)[e * K + k] += sum;
+    if (k == K && o.side[n].db) static_cast<float*>(o.side[n].db)[e] += sum;
   }
 }
 inline void add_sides(const Ordered<Conv1dBwd::Side>& o, const Conv1dBwd& p, int slices,

@@ -115,11 +115,15 @@ void add_tokens_cases(CaseList& list) {
     add_place(list, t, 2, 196, 7, {98}, true, true);
     add_place(list, t, 19, 30, 33, {0, 31}, false, false);
     add_place(list, t, 2, 64, 192, {64}, true, false);
+    add_place(list, t, 13, 5, 12, {0, 3}, true, false);
+    add_place(list, t, 300, 9, 64, {4}, false, true);
     add_place(list, t, 512, 64, 192, {}, true, false, false);
     add_pools(list, t, 3, 1, 5, false, {});
     add_pools(list, t, 2, 31, 7, true, {15});
     add_pools(list, t, 2, 197, 33, false, {0, 196});
     add_pools(list, t, 2, 65, 192, true, {64, 0, 3, 64});
+    add_pools(list, t, 5, 6, 12, true, {});
+    add_pools(list, t, 33, 19, 36, false, {18});
     add_pools(list, t, 512, 64, 192, false, {}, false);
   }
 }

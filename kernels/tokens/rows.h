@@ -22,6 +22,12 @@ void max_tokens_fwd_openmp(const MaxTokensFwd&, const Launch&);
 void max_tokens_bwd_openmp(const MaxTokensBwd&, const Launch&);
 
 #if KRAIT_CUDA
+bool place_tokens_fwd_quads_supports(const PlaceTokensFwd&, const Device&);
+void place_tokens_fwd_quads(const PlaceTokensFwd&, const Launch&);
+bool mean_tokens_fwd_quads_supports(const MeanTokensFwd&, const Device&);
+void mean_tokens_fwd_quads(const MeanTokensFwd&, const Launch&);
+bool mean_tokens_bwd_quads_supports(const MeanTokensBwd&, const Device&);
+void mean_tokens_bwd_quads(const MeanTokensBwd&, const Launch&);
 void place_tokens_fwd_grid_stride(const PlaceTokensFwd&, const Launch&);
 void place_tokens_bwd_two_pass(const PlaceTokensBwd&, const Launch&);
 size_t place_tokens_bwd_scratch(const PlaceTokensBwd&);

@@ -7,6 +7,7 @@ template <>
 std::span<const Variant<PlaceTokensFwd>> variants<PlaceTokensFwd>() {
   static constexpr Variant<PlaceTokensFwd> table[] = {
 #if KRAIT_CUDA
+    {"quads", Backend::cuda, place_tokens_fwd_quads, place_tokens_fwd_quads_supports},
     {"grid_stride", Backend::cuda, place_tokens_fwd_grid_stride},
 #endif
     {"openmp", Backend::cpu, place_tokens_fwd_openmp},
@@ -43,6 +44,7 @@ template <>
 std::span<const Variant<MeanTokensFwd>> variants<MeanTokensFwd>() {
   static constexpr Variant<MeanTokensFwd> table[] = {
 #if KRAIT_CUDA
+    {"quads", Backend::cuda, mean_tokens_fwd_quads, mean_tokens_fwd_quads_supports},
     {"channel_per_thread", Backend::cuda, mean_tokens_fwd_channel_per_thread},
 #endif
     {"openmp", Backend::cpu, mean_tokens_fwd_openmp},
@@ -55,6 +57,7 @@ template <>
 std::span<const Variant<MeanTokensBwd>> variants<MeanTokensBwd>() {
   static constexpr Variant<MeanTokensBwd> table[] = {
 #if KRAIT_CUDA
+    {"quads", Backend::cuda, mean_tokens_bwd_quads, mean_tokens_bwd_quads_supports},
     {"grid_stride", Backend::cuda, mean_tokens_bwd_grid_stride},
 #endif
     {"openmp", Backend::cpu, mean_tokens_bwd_openmp},
