@@ -69,8 +69,8 @@ struct ScanSide {
   Tensor D;              // (E) accum or empty
   Tensor bias;           // (E) accum or empty, added to delta
   bool reverse = false;  // from the last token to the first
-  Tensor dt;             // (B, L, R), where delta is empty; maybe columns of something wider
-  Tensor dt_w;           // (E, R) T
+  Tensor dt = {};        // (B, L, R), where delta is empty; maybe columns of something wider
+  Tensor dt_w = {};      // (E, R) T
 };
 // h_t = exp(dt_t A) h_{t-1} + dt_t Bm_t u_t,  y_t = Cm_t . h_t + D u_t,  dt = softplus(delta +
 // bias); result (B, L, E): scale * (sum over sides of y) * silu(z); z (B, L, E) or empty: no gate.

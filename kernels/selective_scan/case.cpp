@@ -63,12 +63,13 @@ void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
 //   s += C h             a multiply-add
 // so 5 instructions of 6 flops. Besides, for each side: u and delta loaded and unpacked, bias,
 // softplus (an exponential and a logarithm), dt u, D u: 14. And once: z, its sigmoid (an
-// exponential and a reciprocal), two products, y packed and stored: 10.
+// exponential and a reciprocal), two products, y packed and stored: 10. Where delta is made inside,
+// tensor cores do it, and R columns are read in its place.
 Cost forward_cost(const Size& s, DType t) {
   const double n = double(s.B) * s.L * s.E, z = s.gate ? 1 : 0;
   const double states = z * scan_state_count(s.L, s.N) * s.N / s.L;  // kept, with a gate only
-  const double bc = 2.0 * s.N / s.E;
-  return {.bytes = n * size_of(t) * (s.sides * (2 + bc + states) + 1 + 2 * z),  // y; z, sum
+  const double bc = 2.0 * s.N / s.E, delta = s.R ? double(s.R) / s.E : 1;
+  return {.bytes = n * size_of(t) * (s.sides * (1 + delta + bc + states) + 1 + 2 * z),  // y; z, sum
           .flops = n * (s.sides * (6.0 * s.N + 10) + 8 * z),
           .exps = n * (s.sides * (s.N + (s.softplus ? 2 : 0)) + 2 * z),
           .instructions = n * (s.sides * (5.0 * s.N + 14) + 10 * z)};
@@ -83,8 +84,9 @@ Cost forward_cost(const Size& s, DType t) {
 Cost backward_cost(const Size& s, DType t) {
   const double n = double(s.B) * s.L * s.E, z = s.gate ? 1 : 0;
   const double states = double(scan_state_count(s.L, s.N)) * s.N / s.L;
-  const double bc = 4.0 * s.N / s.E;  // with their gradients
-  return {.bytes = n * size_of(t) * (s.sides * (4 + bc + states) + 1 + 3 * z),
+  const double bc = 4.0 * s.N / s.E;                   // with their gradients
+  const double delta = s.R ? 1 + 2.0 * s.R / s.E : 2;  // ddelta; dt and ddt, or delta
+  return {.bytes = n * size_of(t) * (s.sides * (2 + delta + bc + states) + 1 + 3 * z),
           .flops = n * (s.sides * (19.0 * s.N + 30) + 16 * z),
           .exps = n * (s.sides * (s.N + (s.softplus ? 3 : 0)) + 2 * z),
           .instructions = n * (s.sides * (12.0 * s.N + 24) + 16 * z)};
@@ -224,14 +226,16 @@ void add_selective_scan_cases(CaseList& list) {
       add_backward(list, s, t, true);
     }
     // Vim-tiny at 32 and 224 pixels, and odd batches and lengths.
-    for (const auto& [B, L, sides] : {std::array{512, 64, 1},
-                                      {512, 64, 2},
-                                      {512, 256, 1},
-                                      {128, 197, 1},
-                                      {128, 197, 2},
-                                      {100, 65, 2},
-                                      {512, 65, 2}}) {
-      const Size s{.B = B, .L = L, .E = 384, .N = 16, .sides = sides};
+    for (const auto& [B, L, sides, R] : {std::array{512, 64, 1, 0},
+                                         {512, 64, 2, 0},
+                                         {512, 64, 2, 12},
+                                         {512, 256, 1, 0},
+                                         {128, 197, 1, 0},
+                                         {128, 197, 2, 0},
+                                         {128, 197, 2, 12},
+                                         {100, 65, 2, 0},
+                                         {512, 65, 2, 0}}) {
+      const Size s{.B = B, .L = L, .E = 384, .N = 16, .sides = sides, .R = R};
       add_forward(list, s, t, false);
       add_backward(list, s, t, false);
     }
