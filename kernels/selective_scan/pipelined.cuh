@@ -84,28 +84,31 @@ __device__ __forceinline__ void load_dt_weights(Matrix<rows>& to, const P& p, co
     reinterpret_cast<uint32_t*>(&half_row(to, c, pair / 4))[pair % 4] = has ? *from : 0;
   }
 }
+// Queues the copy of a pair of dt of the token at `row`, or of zeros.
 template <class P, class S>
-__device__ __forceinline__ uint32_t load_dt_pair(const P& p, const S& s, int64_t row, int pair) {
-  if (2 * pair >= p.R) return 0;
-  return *reinterpret_cast<const uint32_t*>(static_cast<const bf16*>(s.dt) + row * s.dt_row +
-                                            2 * pair);
+__device__ __forceinline__ void copy_dt_pair(uint16_t& to, const P& p, const S& s, int64_t row,
+                                             int pair, bool within) {
+  const bool wanted = within && 2 * pair < p.R;
+  async_copy_4(&to, static_cast<const bf16*>(s.dt) + row * s.dt_row + (wanted ? 2 * pair : 0),
+               wanted);
 }
-// delta of a tile and of `count` channels from row `first` of w on, rounded to bf16: `put` gets the
-// token, the channel's row in w and a pair for it and the next. All lanes of a warp take part.
+// delta of a tile and of `count` channels from row `first` of w on: `put` gets the token, the
+// channel's row in w, and two numbers, for it and the next. All lanes of a warp take part.
 template <int count, int rows, class F>
 __device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], const Matrix<rows>& w,
                                            int first, F&& put) {
   const int lane = threadIdx.x % 32, token = lane / 4, pair = lane % 4 * 2;
   const uint32_t a0 = word(dt[token][pair]), a2 = word(dt[token][pair + 8]);  // 8 rows of 16
+  const uint4* row = &half_row(w, first + lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
   for (int c = 0; c < count; c += 16) {
     uint32_t b[4];
-    load_matrices<false>(b, half_row(w, first + c + lane % 8 + lane / 16 * 8, lane / 8 % 2));
+    load_matrices<false>(b, row[2 * c]);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       float x[4] = {0, 0, 0, 0};
       multiply_add(x, a0, 0, a2, 0, b[2 * i], b[2 * i + 1]);
-      put(token, first + c + i * 8 + pair, pack(x[0], x[1]));
+      put(token, first + c + i * 8 + pair, float2{x[0], x[1]});
     }
   }
 }
@@ -128,12 +131,11 @@ __device__ __forceinline__ void load_rates(float (&A)[N], const void* A_log, int
   }
 }
 
-// B and C of a token: 16 pairs of bf16 numbers, B's first.
+// Where a pair of B or C of a token stands: 16 pairs of bf16 numbers, B's first.
 template <class Side>
-__device__ __forceinline__ uint32_t load_bc_pair(const Side& s, int64_t row, int pair) {
-  const bf16* from = pair < N / 2 ? static_cast<const bf16*>(s.Bm) + row * s.b_row + 2 * pair
-                                  : static_cast<const bf16*>(s.Cm) + row * s.c_row + 2 * pair - N;
-  return *reinterpret_cast<const uint32_t*>(from);
+__device__ __forceinline__ const bf16* bc_pair(const Side& s, int64_t row, int pair) {
+  return pair < N / 2 ? static_cast<const bf16*>(s.Bm) + row * s.b_row + 2 * pair
+                      : static_cast<const bf16*>(s.Cm) + row * s.c_row + 2 * pair - N;
 }
 
 // Rows of 8-channel chunks on 16 bytes, pairs of B and C on 4.

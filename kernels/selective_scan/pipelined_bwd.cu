@@ -34,7 +34,7 @@ struct Stage {  // a tile of the inputs; a column is a thread's channel; bf16 bu
   uint16_t delta[tile][project ? 1 : threads];  // given ...
   uint16_t dt[project ? tile : 1][max_R];       // ... or made from this
   States before[warps];                         // the kept states, before the tile
-  float bc[tile][2 * N];
+  uint32_t bc[tile][N];                         // pairs of bf16
 };
 template <bool project>
 struct Warp {
@@ -49,6 +49,7 @@ template <bool project>
 struct Shared {
   Stage<project> stages[2];
   float dt[tile][threads + 8];
+  float bc[tile][2 * N];
   Warp<project> warp[warps];
   Matrix<project ? threads : 1> dt_weights;
 };
@@ -68,9 +69,9 @@ struct Product {
   __device__ __forceinline__ void load(const States& m, const uint16_t* column) {
     const int lane = threadIdx.x % 32;
     b = *reinterpret_cast<const uint4*>(column);
+    const uint4* row = &half_row(m, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-      load_matrices<true>(a[i], half_row(m, i * 16 + lane % 8 + lane / 16 * 8, lane / 8 % 2));
+    for (int i = 0; i < 2; ++i) load_matrices<true>(a[i], row[32 * i]);
   }
   __device__ __forceinline__ void add_to(float (&c)[4]) const {
     multiply_add(c, a[0][0], a[0][1], a[0][2], a[0][3], b.x, b.y);
@@ -151,7 +152,6 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   // A thread copies 8 channels of one token, a state or two, and a pair of B or C.
   const int copy_j = threadIdx.x / (threads / 8), copy_lane = threadIdx.x % (threads / 8);
   const int copy_column = copy_lane * 8, copy_e = first_channel + copy_column;
-  uint32_t bc, dt_pair = 0;  // on their way to the next stage
   auto request = [&](Stage<project>& to, At tile_at) {
     const auto [image, start] = tile_at;
     const int step = start + copy_j;
@@ -169,14 +169,9 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
                         ((image * tiles + start / tile) * p.E + (active ? e : 0)) * N;
     async_copy_16(&half_row(to.before[warp], lane, 0), state, active);
     async_copy_16(&half_row(to.before[warp], lane, 1), state + N / 2, active);
-    bc = within ? load_bc_pair(s, row, copy_lane) : 0;
+    async_copy_4(&to.bc[copy_j][copy_lane], bc_pair(s, row, copy_lane), within);
     if constexpr (project)
-      dt_pair = within && copy_lane < 8 ? load_dt_pair(p, s, row, copy_lane) : 0;
-  };
-  auto store_pairs = [&](Stage<project>& to) {
-    *reinterpret_cast<float2*>(&to.bc[copy_j][2 * copy_lane]) = {first_of(bc), second_of(bc)};
-    if (project && copy_lane < 8)
-      *reinterpret_cast<uint32_t*>(&to.dt[copy_j][2 * copy_lane]) = dt_pair;
+      if (copy_lane < 8) copy_dt_pair(to.dt[copy_j][2 * copy_lane], p, s, row, copy_lane, within);
   };
   if constexpr (project)
     load_dt_weights(shared.dt_weights, p, s, first_channel, threadIdx.x, threads);
@@ -207,18 +202,16 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   At at = {first_image, (tiles - 1) * tile}, last = at;
   const int count = images * tiles;
   request(shared.stages[0], at);
-  store_pairs(shared.stages[0]);
   for (int i = 0; i < count; ++i) {
     Stage<project>& now = shared.stages[i % 2];
     Stage<project>& next = shared.stages[(i + 1) % 2];
     wait_for_async_copies();
     __syncthreads();
-    if (i > 0) {
-      flush(next, last);
-      __syncthreads();
-    }
-    const bool more = i + 1 < count;
-    if (more) request(next, next_of(at));
+    if (i > 0) flush(next, last);
+    const uint32_t bc = now.bc[copy_j][copy_lane];
+    *reinterpret_cast<float2*>(&shared.bc[copy_j][2 * copy_lane]) = {first_of(bc), second_of(bc)};
+    __syncthreads();
+    if (i + 1 < count) request(next, next_of(at));
     const auto [image, start] = at;
     if (start + tile >= L) {
 #pragma unroll
@@ -228,8 +221,8 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     // Behind the last token everything copied is zero, so l stays zero there.
 
     if constexpr (project) {
-      make_delta<32>(now.dt, shared.dt_weights, warp * 32, [&](int j, int channel, uint32_t x) {
-        *reinterpret_cast<float2*>(&shared.dt[j][channel]) = {first_of(x), second_of(x)};
+      make_delta<32>(now.dt, shared.dt_weights, warp * 32, [&](int j, int channel, float2 x) {
+        *reinterpret_cast<float2*>(&shared.dt[j][channel]) = x;
       });
       __syncwarp();
     }
@@ -245,7 +238,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
         const float dt = softplus_log2(fmaf(x, log2e, bias));
         shared.dt[j][column] = dt;
         const float dtu = dt * (ln2 * first_of(now.u[j][column]));
-        const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
+        const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
         uint32_t after[N / 2];
 #pragma unroll
         for (int n = 0; n < N; n += 4) {
@@ -267,7 +260,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       const float dt = shared.dt[j][column];
       const float dy = first_of(now.dy[j][column]) * scale, q = sigmoid(z);
       const float g = dy * z * q, dtu = dt * (ln2 * u);
-      const float4* B = reinterpret_cast<const float4*>(now.bc[j]);
+      const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
       const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
       const uint4 a = half_row(before, lane, 0), b = half_row(before, lane, 1);
       const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
@@ -339,7 +332,6 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       for (int i = 0; i < 2; ++i)
         *reinterpret_cast<float2*>(&mine.part[lane / 4][2 * N + 8 * i + lane % 4 * 2]) = {
             ddt[i][0], ddt[i][1]};
-    if (more) store_pairs(next);
     last = at, at = next_of(at);
   }
   __syncthreads();

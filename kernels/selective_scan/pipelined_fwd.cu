@@ -26,14 +26,15 @@ template <int sides, bool project>
 struct Stage {  // a tile of the inputs of all sides; u and z in bf16
   uint16_t u[sides][tile][channels], z[sides][tile][channels];
   float other[sides == 2 ? 2 : 1][sides == 2 ? tile : 1][channels];  // what the other side left
-  float bc[sides][tile][2 * N];
+  uint32_t bc[sides][tile][N];                                       // pairs of bf16
   uint16_t dt[project ? sides : 1][tile][max_R];
 };
 template <int sides, bool project>
 struct Shared {
   Stage<sides, project> stages[2];
   // Copied with the stage, or made here. 8 more: 8 tokens of a product meet all banks.
-  uint16_t delta[project ? 1 : 2][sides][tile][channels + 8];
+  std::conditional_t<project, float, uint16_t> delta[project ? 1 : 2][sides][tile][channels + 8];
+  float bc[sides][2][tile][2 * N];  // B and C of the tile, a copy for each warp
   Matrix<channels> dt_weights[project ? sides : 1];
 };
 
@@ -90,7 +91,6 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   const int copy_lane = thread % 16, copy_column = copy_lane * 8;
   const int copy_e = first_channel + copy_column;
   const int64_t image = b * L * p.E;
-  uint32_t bc[2], dt_pair = 0;  // B, C and dt on their way to the next stage
 
   auto request = [&](int stage, int start, bool finish) {
     auto& to = shared.stages[stage];
@@ -112,21 +112,14 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
           async_copy_16(&to.other[k][j][copy_column + 4], between + image + at + 4, left);
         }
       }
-      bc[i] = within ? load_bc_pair(s, b * L + t, copy_lane) : 0;
+      async_copy_4(&to.bc[k][j][copy_lane], bc_pair(s, b * L + t, copy_lane), within);
     }
     if constexpr (project) {
-      const int step = start + thread / 8;
-      dt_pair = step < L ? load_dt_pair(p, s, b * L + token_at(step), thread % 8) : 0;
+      const int j = thread / 8, step = start + j;
+      const bool within = step < L;
+      copy_dt_pair(to.dt[k][j][thread % 8 * 2], p, s, b * L + (within ? token_at(step) : 0),
+                   thread % 8, within);
     }
-  };
-  auto store_pairs = [&](int stage) {
-    auto& to = shared.stages[stage];
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      *reinterpret_cast<float2*>(&to.bc[k][thread / 16 + i * 4][2 * copy_lane]) = {
-          first_of(bc[i]), second_of(bc[i])};
-    if constexpr (project)
-      *reinterpret_cast<uint32_t*>(&to.dt[k][thread / 8][thread % 8 * 2]) = dt_pair;
   };
   if constexpr (project)
     load_dt_weights(shared.dt_weights[k], p, s, first_channel, thread, side_threads);
@@ -137,24 +130,28 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
     constexpr bool finish = decltype(finish_tag)::value;
     if (tiles <= 0) return;
     request(0, start, finish);
-    store_pairs(0);
     for (int i = 0; i < tiles; ++i, start += tile) {
       const int stage = i % 2;
       const auto& now = shared.stages[stage];
       auto& delta = shared.delta[project ? 0 : stage][k];
+      auto& tile_bc = shared.bc[k][thread / 32];
       wait_for_async_copies();
       __syncthreads();
-      const bool more = i + 1 < tiles;
-      if (more) request(1 - stage, start + tile, finish);
+      if (i + 1 < tiles) request(1 - stage, start + tile, finish);
       const int first = from > start ? from - start : 0;
       const int last = to - start < tile ? to - start : tile;
-      if constexpr (project) {
-        make_delta<64>(now.dt[k], shared.dt_weights[k], thread / 32 * 64,
-                       [&](int j, int channel, uint32_t pair) {
-                         *reinterpret_cast<uint32_t*>(&delta[j][channel]) = pair;
-                       });
-        __syncwarp();
+      // What a warp prepares for itself: B and C as floats, delta if it is not given.
+#pragma unroll
+      for (int i = thread % 32; i < tile * N; i += 32) {
+        const uint32_t pair = now.bc[k][i / N][i % N];
+        *reinterpret_cast<float2*>(&tile_bc[i / N][i % N * 2]) = {first_of(pair), second_of(pair)};
       }
+      if constexpr (project)
+        make_delta<64>(now.dt[k], shared.dt_weights[k], thread / 32 * 64,
+                       [&](int j, int channel, float2 x) {
+                         *reinterpret_cast<float2*>(&delta[j][channel]) = x;
+                       });
+      __syncwarp();
       if (active) {
         const int step_at = s.reverse ? -p.E : p.E;
         int64_t at = image + token_at(start + first) * p.E + e;
@@ -170,12 +167,19 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
                                      pack(h[c][n + 4], h[c][n + 5]),
                                      pack(h[c][n + 6], h[c][n + 7])};
           }
-          const uint32_t xs = word(delta[j][column]), us = word(now.u[k][j][column]);
+          float2 x;
+          if constexpr (project) {
+            x = *reinterpret_cast<const float2*>(&delta[j][column]);
+          } else {
+            const uint32_t pair = word(delta[j][column]);
+            x = {first_of(pair), second_of(pair)};
+          }
+          const uint32_t us = word(now.u[k][j][column]);
           const float u[2] = {first_of(us), second_of(us)};
-          const float dt[2] = {softplus_log2(fmaf(first_of(xs), log2e, bias[0])),
-                               softplus_log2(fmaf(second_of(xs), log2e, bias[1]))};
+          const float dt[2] = {softplus_log2(fmaf(x.x, log2e, bias[0])),
+                               softplus_log2(fmaf(x.y, log2e, bias[1]))};
           const float dtu[2] = {dt[0] * (ln2 * u[0]), dt[1] * (ln2 * u[1])};
-          const float4* bc = reinterpret_cast<const float4*>(now.bc[k][j]);
+          const float4* bc = reinterpret_cast<const float4*>(tile_bc[j]);
           float y[2] = {D[0] * u[0], D[1] * u[1]};
 #pragma unroll
           for (int n = 0; n < N; n += 4) {
@@ -185,9 +189,9 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
             for (int m = 0; m < 4; ++m)
 #pragma unroll
               for (int c = 0; c < 2; ++c) {
-                const float x = dt[c] * A[c][n + m];
+                const float power = dt[c] * A[c][n + m];
                 const bool by_polynomial = (n + m) * polynomials % N < polynomials;
-                const float decay = by_polynomial ? exp2_by_polynomial(x) : fast_exp2(x);
+                const float decay = by_polynomial ? exp2_by_polynomial(power) : fast_exp2(power);
                 h[c][n + m] = fmaf(decay, h[c][n + m], dtu[c] * B[m]);
                 y[c] = fmaf(h[c][n + m], C[m], y[c]);
               }
@@ -208,7 +212,6 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
           }
         }
       }
-      if (more) store_pairs(1 - stage);
     }
   };
 

@@ -30,7 +30,7 @@ struct View {
     A sum = 0;
     for (int r = 0; r < p.R; ++r)
       sum += A(static_cast<const T*>(s.dt)[(b * p.L + t) * s.dt_row + r]) * dt_w(e, r);
-    return A(T(sum));
+    return sum;
   }
   A dt_w(int e, int r) const { return A(static_cast<const T*>(s.dt_w)[e * p.R + r]); }
   A raw_dt(int64_t b, int64_t t, int e) const {

@@ -1,7 +1,6 @@
 // The selective scan of Mamba (Gu & Dao 2023, section 3), one or two sides in one launch.
 //   dt = softplus(delta + bias),  A = -exp(A_log)
-//   delta is given, or made here from a narrow input: delta_t = W_dt dt_t, rounded to the type of
-//   the activations as the product of its own would be
+//   delta is given, or made here from a narrow input, delta_t = W_dt dt_t, and then not rounded
 //   h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t,   s_t = C_t . h_t + D u_t      for each channel
 //   y_t = scale * (sum over sides of s_t) * silu(z_t)
 // A reversed side runs from the last token to the first. Derivation of the gradient, variants and
