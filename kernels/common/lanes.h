@@ -98,6 +98,13 @@ KRAIT_LANES Lanes4 smaller(const Lanes4& a, const Lanes4& b) {
   return four([&](int i) { return smaller(a.v[i], b.v[i]); });
 }
 
+KRAIT_LANES Lanes if_positive(Lanes x, Lanes yes, Lanes no) {
+  return x > 0 ? yes : no;
+}
+KRAIT_LANES Lanes4 if_positive(const Lanes4& x, const Lanes4& yes, const Lanes4& no) {
+  return four([&](int i) { return if_positive(x.v[i], yes.v[i], no.v[i]); });
+}
+
 // x * 2^k, where k is what the low bits of `shifted` hold.
 KRAIT_LANES Lanes times_power(Lanes x, Lanes shifted) {
   LanesInt k, bits;
@@ -181,11 +188,16 @@ KRAIT_LANES V silu_slope_lanes(const V& x) {
   const V s = sigmoid_lanes(x);
   return s * (all_lanes<V>(1.0f) + x * (all_lanes<V>(1.0f) - s));
 }
-// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) and its slope, sigmoid(x), from one exponential.
 template <class V>
-KRAIT_LANES V softplus_lanes(const V& x) {
-  const V zero = all_lanes<V>(0.0f);
-  return larger(x, zero) + log1p_lanes(exp_lanes(smaller(x, zero - x)));
+struct SoftplusLanes {
+  V value, slope;
+};
+template <class V>
+KRAIT_LANES SoftplusLanes<V> softplus_lanes(const V& x) {
+  const V zero = all_lanes<V>(0.0f), one = all_lanes<V>(1.0f);
+  const V t = exp_lanes(smaller(x, zero - x));
+  return {larger(x, zero) + log1p_lanes(t), if_positive(x, one, t) / (one + t)};
 }
 KRAIT_LANES float sum_lanes(Lanes v) {  // by halves
   for (int n = lanes / 2; n > 0; n /= 2)

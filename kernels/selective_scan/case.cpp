@@ -15,13 +15,14 @@ struct Size {
   bool first_reversed = false;  // with one side: scan from the last token
   int R = 0;                    // delta from so many columns; 0: given
   bool odd_rows = false;        // rows of B, C, z on odd addresses, which no model has
+  bool fast = false;            // some states fade to nothing in one step
 };
 
 std::string text(const Size& s) {
   return cat("B=", s.B, " L=", s.L, " E=", s.E, " N=", s.N, " sides=", s.sides,
              s.gate ? "" : " no z", s.params ? "" : " no D, bias", s.softplus ? "" : " no softplus",
              s.add ? " add" : "", s.first_reversed ? " reversed" : "",
-             s.R ? cat(" dt of ", s.R) : "", s.odd_rows ? " odd rows" : "");
+             s.R ? cat(" dt of ", s.R) : "", s.odd_rows ? " odd rows" : "", s.fast ? " fast" : "");
 }
 
 // Rows of B and C as the model has them: columns of (dt | B | C). z is the half of a row.
@@ -42,7 +43,7 @@ void inputs(const Size& s, CaseMemory& m, Side& side, bool reverse) {
   side.u = m.in("u", n, -2, 2);
   // Without softplus a step must not be negative, or the state grows without bound.
   if (s.R == 0) side.delta = m.in("delta", n, s.softplus ? -4 : 0.01, s.softplus ? 2 : 0.5);
-  side.A_log = m.in_accum("A_log", int64_t{s.E} * s.N, -0.5, 2.8);
+  side.A_log = m.in_accum("A_log", int64_t{s.E} * s.N, -0.5, s.fast ? 6 : 2.8);
   auto bc = static_cast<std::byte*>(m.in("BC", rows, -1, 1));
   side.Bm = bc + dt_columns(s) * size_of(m.dtype());
   side.Cm = bc + (dt_columns(s) + s.N) * size_of(m.dtype());
@@ -219,6 +220,7 @@ void add_selective_scan_cases(CaseList& list) {
           .softplus = false},
           Size{.B = 2, .L = 18, .E = 17, .N = 5, .sides = 1, .first_reversed = true},
           Size{.B = 1, .L = 7, .E = 130, .N = 1, .sides = 2},
+          Size{.B = 2, .L = 13, .E = 20, .N = 16, .sides = 2, .fast = true},
           Size{.B = 1, .L = 11, .E = 9, .N = 24, .sides = 2},
           Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true},
           Size{.B = 1, .L = 1100, .E = 33, .N = 3, .sides = 2}}) {

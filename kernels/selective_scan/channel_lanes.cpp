@@ -1,6 +1,6 @@
-// CPU row: eight channels of one image at a time in SIMD lanes, four states of each together,
-// images on several threads. Sums over images and channels are taken in a fixed order, whatever the
-// number of threads.
+// CPU row: a block of channels (a vector: 8, or 16 with AVX-512) of one image at a time, four
+// states of each together, images on several threads. Sums over images and channels are taken in a
+// fixed order, whatever the number of threads.
 #include <algorithm>
 #include <vector>
 
@@ -10,7 +10,7 @@
 namespace krait {
 namespace {
 
-// One image's 8 channels, the last block perhaps fewer.
+// A vector of channels of one image; the last block of E channels may have fewer.
 struct Place {
   int64_t b, L;
   int E, e, count;  // channels e to e + count - 1 of E
@@ -74,16 +74,42 @@ void gather_bc(const P& p, const S& s, int64_t b, float* to) {
     }
 }
 
-// Four tokens at a time: calls f(t, many), where many is 4 or, at the end, fewer. What is kept by
-// token has room for four then.
-template <class F>
-void by_fours(int64_t L, F&& f) {
-  for (int64_t t = 0; t < L; t += 4) f(t, static_cast<int>(std::min<int64_t>(L - t, 4)));
+// What is read from (B, L, E) and written to it goes through work memory, some blocks at a time:
+// token by token there, so that whole rows are read in order, and block by block here.
+// (blocks, tokens), with room for a multiple of four tokens; the rows are not a power of two apart,
+// or they would meet in the cache.
+class ByToken {
+ public:
+  ByToken(int blocks, int64_t L) : row_((L + 3) / 4 * 4 + 2), v_(blocks * row_) {}
+  Lanes* of(int block) { return v_.data() + block * row_; }
+  const Lanes* of(int block) const { return v_.data() + block * row_; }
+  void clear() { std::fill(v_.begin(), v_.end(), Lanes{}); }
+
+ private:
+  int64_t row_;
+  std::vector<Lanes> v_;
+};
+// Blocks [first, first + count) of one image.
+struct Chunk {
+  int64_t b;
+  int first, count;
+};
+// Calls f(block in the chunk, place, t, many) for four tokens at a time, `many` of which exist. The
+// usual call has constants for what is there; it wants to be inlined (flatten).
+template <class P, class F>
+KRAIT_LANES void for_tokens(const P& p, const Chunk& c, F&& f) {
+  for (int64_t t = 0; t < p.L; t += 4)
+    for (int i = 0; i < c.count; ++i) {
+      Place at = place(p, c.b, c.first + i);
+      if (t + 4 <= p.L && at.count == lanes) {
+        at.count = lanes;
+        f(i, at, t, 4);
+      } else {
+        f(i, at, t, static_cast<int>(std::min<int64_t>(p.L - t, 4)));
+      }
+    }
 }
-int64_t padded(int64_t L) {
-  return (L + 3) / 4 * 4;
-}
-// 8 channels of `many` tokens, `row` elements apart, from element `from` on.
+// A vector of channels of `many` tokens, `row` elements apart, from element `from` on.
 KRAIT_LANES Lanes4 load_tokens(const void* p, int64_t from, int64_t row, int count, int many) {
   const float* x = static_cast<const float*>(p) + from;
   if (many == 4 && count == lanes) return four([&](int i) { return load(x + i * row); });
@@ -106,105 +132,126 @@ KRAIT_LANES void store_four(const Lanes4& v, Lanes* p) {
 KRAIT_LANES Lanes4 same(Lanes v) {
   return four([&](int) { return v; });
 }
-// p[0] to p[3], each for all lanes.
-KRAIT_LANES Lanes4 spread(const float* p) {
-  return four([&](int i) { return all_lanes(p[i]); });
-}
 KRAIT_LANES Lanes sum_of_four(const Lanes4& x) {
   return (x.v[0] + x.v[1]) + (x.v[2] + x.v[3]);
 }
+// Sum over i of x_i y_i, the y given for all lanes or for each.
+KRAIT_LANES Lanes dot(const Lanes4& x, const float* y) {
+  return (x.v[0] * y[0] + x.v[1] * y[1]) + (x.v[2] * y[2] + x.v[3] * y[3]);
+}
+KRAIT_LANES Lanes dot(const Lanes4& x, const Lanes4& y) {
+  return (x.v[0] * y.v[0] + x.v[1] * y.v[1]) + (x.v[2] * y.v[2] + x.v[3] * y.v[3]);
+}
 
-// What one side of a block needs for every group of states, by token; and a group's own decays.
+// What one side of a chunk needs for every group of states.
 struct Steps {
-  explicit Steps(int64_t L) : dt(padded(L)), slope(padded(L)), dtu(padded(L)), decay(L) {}
-  std::vector<Lanes> dt, slope, dtu;  // the step, its derivative by delta, dt u
-  std::vector<Lanes4> decay;          // exp(dt A)
+  Steps(int blocks, int64_t L) : dt(blocks, L), slope(blocks, L), dtu(blocks, L), largest(blocks) {}
+  ByToken dt, slope, dtu;      // the step, its derivative by delta, dt u
+  std::vector<Lanes> largest;  // (blocks): largest dt
 };
 template <bool slopes, class P, class S>
-void make_steps(const P& p, const S& s, const Place& at, Steps& to) {
-  const Lanes bias = s.bias ? load(static_cast<const float*>(s.bias) + at.e, at.count) : Lanes{};
-  by_fours(p.L, [&](int64_t t, int many) {
-    const Lanes4 x = load_tokens(s.delta, at.at(t), p.E, at.count, many) + same(bias);
-    const Lanes4 u = load_tokens(s.u, at.at(t), p.E, at.count, many);
-    const Lanes4 dt = p.softplus ? softplus_lanes(x) : x;
-    store_four(dt, &to.dt[t]);
-    store_four(dt * u, &to.dtu[t]);
-    if (slopes) store_four(p.softplus ? sigmoid_lanes(x) : all_lanes<Lanes4>(1), &to.slope[t]);
+[[gnu::flatten]] void make_steps(const P& p, const S& s, const Chunk& c, Steps& to) {
+  std::fill(to.largest.begin(), to.largest.end(), Lanes{});
+  for_tokens(p, c, [&](int i, const Place& at, int64_t t, int many) {
+    Lanes4 x = load_tokens(s.delta, at.at(t), p.E, at.count, many);
+    if (s.bias) x = x + same(load(static_cast<const float*>(s.bias) + at.e, at.count));
+    SoftplusLanes<Lanes4> made{x, all_lanes<Lanes4>(1)};
+    if (p.softplus) made = softplus_lanes(x);
+    const Lanes4 dt = made.value;
+    store_four(dt, to.dt.of(i) + t);
+    store_four(dt * load_tokens(s.u, at.at(t), p.E, at.count, many), to.dtu.of(i) + t);
+    if (slopes) store_four(made.slope, to.slope.of(i) + t);
+    to.largest[i] =
+        larger(larger(larger(dt.v[0], dt.v[1]), larger(dt.v[2], dt.v[3])), to.largest[i]);
   });
 }
 // Is no dt a2 below -126, where exp2_product ends?
-bool bounded(const std::vector<Lanes>& dt, const Lanes4* rates, int groups) {
-  Lanes largest{}, fastest{};
-  for (const Lanes& v : dt) largest = larger(v, largest);
+bool bounded(Lanes largest_dt, const Lanes4* rates, int groups) {
+  Lanes fastest{};
   for (int g = 0; g < groups; ++g)
     for (const Lanes& v : rates[g].v) fastest = smaller(v, fastest);
-  const Lanes least = largest * fastest;
+  const Lanes least = largest_dt * fastest;
   for (int i = 0; i < lanes; ++i)
     if (!(least[i] > -126)) return false;
   return true;
 }
-// A loop of its own: nothing in it waits for a token before.
-void make_decays(const Lanes4& rate, bool bounded, Steps& steps) {
-  const int64_t L = static_cast<int64_t>(steps.decay.size());
+// exp(dt A) of one block and group, by token. A loop of its own: nothing in it waits for the token
+// before.
+void make_decays(const Lanes* dt, int64_t L, const Lanes4& rate, bool bounded, Lanes4* decay) {
   if (bounded)
-    for (int64_t t = 0; t < L; ++t) steps.decay[t] = exp2_product(same(steps.dt[t]), rate);
+    for (int64_t t = 0; t < L; ++t) decay[t] = exp2_product(same(dt[t]), rate);
   else
-    for (int64_t t = 0; t < L; ++t) steps.decay[t] = exp2_lanes(same(steps.dt[t]) * rate);
+    for (int64_t t = 0; t < L; ++t) decay[t] = exp2_lanes(same(dt[t]) * rate);
 }
 
 // Four states h of one block over `count` tokens from t on, forwards (way = 1) or backwards (-1).
 // Adds C h to `sum`. bc (L, 8)
-Lanes4 walk(Lanes4 h, const Steps& steps, const float* bc, int64_t t, int64_t count, int way,
-            Lanes* sum) {
-  const Lanes* dtu = steps.dtu.data();
-  const Lanes4* decay = steps.decay.data();
+Lanes4 walk(Lanes4 h, const Lanes4* decay, const Lanes* dtu, const float* bc, int64_t t,
+            int64_t count, int way, Lanes* sum) {
   for (; count > 0; --count, t += way) {
     const float *Bm = bc + t * 8, *Cm = Bm + 4;
     h = four([&](int i) { return decay[t].v[i] * h.v[i] + dtu[t] * Bm[i]; });
-    sum[t] += (h.v[0] * Cm[0] + h.v[1] * Cm[1]) + (h.v[2] * Cm[2] + h.v[3] * Cm[3]);
+    sum[t] += dot(h, Cm);
   }
   return h;
 }
 
-// One side of one block: adds s_t to `sum` (L).
+// One side of one block: adds C h to `sum`, by token.
 void forward(const ScanFwd& p, const ScanFwd::Side& s, const Place& at, const Lanes4* rates,
-             const float* bc, Steps& steps, Lanes* sum) {
-  const int64_t L = p.L;
-  const int N = p.N, groups = groups_of(N), way = s.reverse ? -1 : 1;
-  make_steps<false>(p, s, at, steps);
-  const bool in_range = bounded(steps.dt, rates, groups);
-  const int64_t every = s.states ? scan_state_every(N) : L;
-  for (int n = 0; n < N; n += 4) {
-    make_decays(rates[n / 4], in_range, steps);
+             const float* bc, const Lanes* dt, const Lanes* dtu, bool in_range, Lanes4* decay,
+             Lanes* sum) {
+  const int64_t L = p.L, every = s.states ? scan_state_every(p.N) : L;
+  for (int n = 0; n < p.N; n += 4) {
+    make_decays(dt, L, rates[n / 4], in_range, decay);
     Lanes4 h = all_lanes<Lanes4>(0);
     for (int64_t step = 0; step < L; step += every) {
       if (s.states) {
-        const int64_t row = at.b * scan_state_count(L, N) + step / every;
-        float* to = static_cast<float*>(s.states) + (row * p.E + at.e) * N + n;
-        for (int k = 0; k < 4 && n + k < N; ++k)
-          for (int i = 0; i < at.count; ++i) to[i * N + k] = h.v[k][i];
+        const int64_t row = at.b * scan_state_count(L, p.N) + step / every;
+        float* to = static_cast<float*>(s.states) + (row * p.E + at.e) * p.N + n;
+        for (int k = 0; k < 4 && n + k < p.N; ++k)
+          for (int i = 0; i < at.count; ++i) to[i * p.N + k] = h.v[k][i];
       }
-      h = walk(h, steps, bc + n / 4 * L * 8, s.reverse ? L - 1 - step : step,
-               std::min(L - step, every), way, sum);
+      h = walk(h, decay, dtu, bc + n / 4 * L * 8, s.reverse ? L - 1 - step : step,
+               std::min(L - step, every), s.reverse ? -1 : 1, sum);
     }
   }
-  if (!s.D) return;
-  const Lanes4 D = same(load(static_cast<const float*>(s.D) + at.e, at.count));
-  by_fours(L, [&](int64_t t, int many) {
-    const Lanes4 u = load_tokens(s.u, at.at(t), p.E, at.count, many);
-    store_four(load_four(sum + t) + D * u, sum + t);
-  });
 }
 
-// y = scale sum silu(z) of one block.
-void forward_gate(const ScanFwd& p, const Place& at, const Lanes* sum) {
-  by_fours(p.L, [&](int64_t t, int many) {
-    const Lanes4 s = load_four(sum + t);
+// What a thread of the forward pass works with.
+struct ForwardWork {
+  ForwardWork(const ScanFwd& p, int blocks)
+      : bc(bc_count(p)), sum(blocks, p.L), steps(blocks, p.L), decay(p.L) {}
+  std::vector<float> bc;  // (groups, L, 8), see gather_bc
+  ByToken sum;            // over the sides
+  Steps steps;
+  std::vector<Lanes4> decay;  // of one group of one block
+};
+[[gnu::flatten]] void forward_chunk(const ScanFwd& p, const Chunk& c, const Lanes4* all_rates,
+                                    ForwardWork& work) {
+  const int blocks = blocks_of(p.E), groups = groups_of(p.N);
+  work.sum.clear();
+  for (int k = 0; k < p.sides; ++k) {
+    const auto& s = p.side[k];
+    gather_bc(p, s, c.b, work.bc.data());
+    make_steps<false>(p, s, c, work.steps);
+    for (int i = 0; i < c.count; ++i) {
+      const Lanes4* rates = all_rates + (k * blocks + c.first + i) * groups;
+      forward(p, s, place(p, c.b, c.first + i), rates, work.bc.data(), work.steps.dt.of(i),
+              work.steps.dtu.of(i), bounded(work.steps.largest[i], rates, groups),
+              work.decay.data(), work.sum.of(i));
+    }
+  }
+  for_tokens(p, c, [&](int i, const Place& at, int64_t t, int many) {
+    Lanes4 s = load_four(work.sum.of(i) + t);
+    for (int k = 0; k < p.sides; ++k)
+      if (const void* D = p.side[k].D)
+        s = s + same(load(static_cast<const float*>(D) + at.e, at.count)) *
+                    load_tokens(p.side[k].u, at.at(t), p.E, at.count, many);
+    if (p.sum) store_tokens(s, p.sum, at.at(t), p.E, at.count, many);
     Lanes4 y = s * all_lanes<Lanes4>(static_cast<float>(p.scale));
     if (p.z)
       y = y *
           silu_lanes(load_tokens(p.z, (at.b * p.L + t) * p.z_row + at.e, p.z_row, at.count, many));
-    if (p.sum) store_tokens(s, p.sum, at.at(t), p.E, at.count, many);
     store_tokens(y, p.y, at.at(t), p.E, at.count, many);
   });
 }
@@ -219,30 +266,18 @@ size_t scan_fwd_channel_lanes_scratch(const ScanFwd& p) {
 }
 
 void scan_fwd_channel_lanes(const ScanFwd& p, const Launch& l) {
-  const int blocks = blocks_of(p.E), groups = groups_of(p.N);
-  // A task is some blocks of an image. With few images there are more tasks, and B and C are
-  // gathered more often; the result is the same.
-  const int64_t parts = std::clamp<int64_t>(32 / p.B, 1, blocks);
+  const int blocks = blocks_of(p.E);
+  const int most = p.B < 8 ? 4 : 16;  // few images: more, smaller pieces of work
+  const int chunks = (blocks + most - 1) / most;
   Lanes4* rates = static_cast<Lanes4*>(l.scratch);
   make_rates(p, rates);
 #pragma omp parallel
   {
-    std::vector<float> bc(p.sides * bc_count(p));
-    std::vector<Lanes> sum(padded(p.L));
-    Steps steps(p.L);
+    ForwardWork work(p, most);
 #pragma omp for collapse(2) schedule(static)
     for (int64_t b = 0; b < p.B; ++b)
-      for (int64_t part = 0; part < parts; ++part) {
-        for (int k = 0; k < p.sides; ++k) gather_bc(p, p.side[k], b, bc.data() + k * bc_count(p));
-        for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
-          const Place at = place(p, b, static_cast<int>(block));
-          std::fill(sum.begin(), sum.end(), Lanes{});
-          for (int k = 0; k < p.sides; ++k)
-            forward(p, p.side[k], at, rates + (k * blocks + block) * groups,
-                    bc.data() + k * bc_count(p), steps, sum.data());
-          forward_gate(p, at, sum.data());
-        }
-      }
+      for (int n = 0; n < chunks; ++n)
+        forward_chunk(p, {b, n * most, std::min(most, blocks - n * most)}, rates, work);
   }
 }
 
@@ -257,31 +292,37 @@ int64_t partial_size(const ScanBwd& p) {
   return int64_t{p.E} * (p.N + 2);
 }
 
-// What a thread keeps of one image and 8 channels.
-struct Work {
-  explicit Work(const ScanBwd& p)
-      : g(padded(p.L)),
-        s1(padded(p.L)),
-        s2(padded(p.L)),
-        steps(p.L),
+// What a thread of the backward pass works with.
+struct BackwardWork {
+  BackwardWork(const ScanBwd& p, int blocks)
+      : g(blocks, p.L),
+        s1(blocks, p.L),
+        s2(blocks, p.L),
+        dD(blocks),
+        dbias(blocks),
+        steps(blocks, p.L),
+        decay(p.L),
         h(p.L + 1),
         bc(p.sides * bc_count(p)),
         dBC(p.sides * groups_of(p.N) * p.L * 2) {}
-  std::vector<Lanes> g;       // by token: gradient of the sum over sides
-  std::vector<Lanes> s1, s2;  // by token: sums over states of lam B, and of lam carried a2
+  ByToken g;                     // gradient of the sum over sides
+  ByToken s1, s2;                // sums over states of lam B, and of lam carried a2
+  std::vector<Lanes> dD, dbias;  // (blocks)
   Steps steps;
-  std::vector<Lanes4> h;    // by step of the scan: states before it, and at the end
-  std::vector<float> bc;    // (sides, groups, L, 8), see gather_bc
-  std::vector<Lanes4> dBC;  // (sides, groups, L, 2): sums over channels, lane by lane
+  std::vector<Lanes4> decay;  // of one group of one block, by token
+  std::vector<Lanes4> h;      // by step of the scan: states before it, and at the end
+  std::vector<float> bc;      // (sides, groups, L, 8), see gather_bc
+  std::vector<Lanes4> dBC;    // (sides, groups, L, 2): sums over channels, lane by lane
 };
 
-// Four states of one block: forward, keeping every state, then back. Adds to work.s1 and s2, and to
-// dBC (L, 2); returns the sum over tokens of lam carried dt, which is the gradient of A.
-Lanes4 there_and_back(const Lanes4& rate, const float* bc, int64_t L, bool reverse, Work& work,
-                      Lanes4* dBC) {
-  const Lanes *dt = work.steps.dt.data(), *dtu = work.steps.dtu.data(), *g = work.g.data();
-  const Lanes4* decay = work.steps.decay.data();
-  Lanes *all_s1 = work.s1.data(), *all_s2 = work.s2.data();
+// Four states of one block, given their decays: forward, keeping every state, then back. Adds to s1
+// and s2 and to dBC (L, 2); returns the sum over tokens of lam carried dt, the gradient of A.
+Lanes4 there_and_back(const Lanes4& rate, const float* bc, int64_t L, bool reverse, int block,
+                      BackwardWork& work, Lanes4* dBC) {
+  const Lanes *dt = work.steps.dt.of(block), *dtu = work.steps.dtu.of(block);
+  const Lanes* g = work.g.of(block);
+  Lanes *all_s1 = work.s1.of(block), *all_s2 = work.s2.of(block);
+  const Lanes4* decay = work.decay.data();
   Lanes4* h = work.h.data();
   const int way = reverse ? -1 : 1;
   int64_t t = reverse ? L - 1 : 0;
@@ -293,71 +334,83 @@ Lanes4 there_and_back(const Lanes4& rate, const float* bc, int64_t L, bool rever
   Lanes4 lam = all_lanes<Lanes4>(0), dA = lam;
   for (int64_t i = L - 1; i >= 0; --i) {
     t -= way;
-    lam = lam + same(g[t]) * spread(bc + t * 8 + 4);
+    const float *Bm = bc + t * 8, *Cm = Bm + 4;
+    lam = four([&](int k) { return lam.v[k] + g[t] * Cm[k]; });
     dBC[t * 2] = dBC[t * 2] + lam * same(dtu[t]);
     dBC[t * 2 + 1] = dBC[t * 2 + 1] + same(g[t]) * h[i + 1];
     const Lanes4 carried = lam * (decay[t] * h[i]);
-    all_s1[t] += sum_of_four(lam * spread(bc + t * 8));
-    all_s2[t] += sum_of_four(carried * rate);
+    all_s1[t] += dot(lam, Bm);
+    all_s2[t] += dot(carried, rate);
     dA = dA + carried * same(dt[t]);
     lam = lam * decay[t];
   }
   return dA;
 }
 
-// One side of one block. `part` receives the image's parameter gradients.
-void backward(const ScanBwd& p, const ScanBwd::Side& s, const Place& at, const Lanes4* rates,
-              const float* bc, Work& work, Lanes4* dBC, float* part) {
-  const int N = p.N, groups = groups_of(N);
-  make_steps<true>(p, s, at, work.steps);
-  std::fill(work.s1.begin(), work.s1.end(), Lanes{});
-  std::fill(work.s2.begin(), work.s2.end(), Lanes{});
-  const bool in_range = bounded(work.steps.dt, rates, groups);
-  for (int n = 0; n < N; n += 4) {
-    const Lanes4 rate = rates[n / 4];
-    make_decays(rate, in_range, work.steps);
-    const Lanes4 dA =
-        there_and_back(rate, bc + n / 4 * p.L * 8, p.L, s.reverse, work, dBC + n / 4 * p.L * 2);
-    const Lanes4 dA_log = dA * rate * all_lanes<Lanes4>(1 / log2e);
-    for (int k = 0; k < 4 && n + k < N; ++k)
-      for (int i = 0; i < at.count; ++i) part[(at.e + i) * N + n + k] = dA_log.v[k][i];
-  }
-  const Lanes4 D = same(s.D ? load(static_cast<const float*>(s.D) + at.e, at.count) : Lanes{});
-  Lanes4 dD = all_lanes<Lanes4>(0), dbias = dD;
-  by_fours(p.L, [&](int64_t t, int many) {  // tokens beyond L have u = 0 and no s1 and s2
-    const Lanes4 u = load_tokens(s.u, at.at(t), p.E, at.count, many);
-    const Lanes4 g = load_four(&work.g[t]), s1 = load_four(&work.s1[t]);
-    const Lanes4 s2 = load_four(&work.s2[t]) * all_lanes<Lanes4>(1 / log2e);
-    const Lanes4 ddelta = (u * s1 + s2) * load_four(&work.steps.slope[t]);
-    dD = dD + g * u;
-    dbias = dbias + ddelta;
-    if (s.du)
-      store_tokens(D * g + load_four(&work.steps.dt[t]) * s1, s.du, at.at(t), p.E, at.count, many,
-                   s.accumulate_du);
-    if (s.ddelta)
-      store_tokens(ddelta, s.ddelta, at.at(t), p.E, at.count, many, s.accumulate_ddelta);
-  });
-  store(part + p.E * N + at.e, sum_of_four(dD), at.count);
-  store(part + p.E * (N + 1) + at.e, sum_of_four(dbias), at.count);
-}
-
-// g = scale dy silu(z) into `to`, and dz.
-void backward_gate(const ScanBwd& p, const Place& at, Lanes* to) {
+// g = scale dy silu(z), and dz, of a chunk.
+[[gnu::flatten]] void backward_gate(const ScanBwd& p, const Chunk& c, ByToken& to) {
   const Lanes4 one = all_lanes<Lanes4>(1);
-  by_fours(p.L, [&](int64_t t, int many) {
-    const int64_t z_at = (at.b * p.L + t) * p.z_row + at.e;
+  for_tokens(p, c, [&](int i, const Place& at, int64_t t, int many) {
+    const int64_t row = at.b * p.L + t;
     Lanes4 g = load_tokens(p.dy, at.at(t), p.E, at.count, many) *
                all_lanes<Lanes4>(static_cast<float>(p.scale));
     if (p.z) {
-      const Lanes4 z = load_tokens(p.z, z_at, p.z_row, at.count, many), q = sigmoid_lanes(z);
+      const Lanes4 z = load_tokens(p.z, row * p.z_row + at.e, p.z_row, at.count, many);
+      const Lanes4 q = sigmoid_lanes(z);
       if (p.dz)
         store_tokens(
             g * load_tokens(p.sum, at.at(t), p.E, at.count, many) * q * (one + z * (one - q)), p.dz,
-            (at.b * p.L + t) * p.dz_row + at.e, p.dz_row, at.count, many, p.accumulate_dz);
+            row * p.dz_row + at.e, p.dz_row, at.count, many, p.accumulate_dz);
       g = g * z * q;
     }
-    store_four(g, to + t);
+    store_four(g, to.of(i) + t);
   });
+}
+
+// One side of a chunk. `part` receives the image's parameter gradients.
+[[gnu::flatten]] void backward_side(const ScanBwd& p, const ScanBwd::Side& s, const Chunk& c,
+                                    const Lanes4* rates, const float* bc, BackwardWork& work,
+                                    Lanes4* dBC, float* part) {
+  const int N = p.N, groups = groups_of(N);
+  make_steps<true>(p, s, c, work.steps);
+  work.s1.clear();
+  work.s2.clear();
+  for (int block = 0; block < c.count; ++block) {
+    const Place at = place(p, c.b, c.first + block);
+    const Lanes4* own = rates + (c.first + block) * groups;
+    const bool in_range = bounded(work.steps.largest[block], own, groups);
+    for (int n = 0; n < N; n += 4) {
+      const Lanes4 rate = own[n / 4];
+      make_decays(work.steps.dt.of(block), p.L, rate, in_range, work.decay.data());
+      const Lanes4 dA = there_and_back(rate, bc + n / 4 * p.L * 8, p.L, s.reverse, block, work,
+                                       dBC + n / 4 * p.L * 2);
+      const Lanes4 dA_log = dA * rate * all_lanes<Lanes4>(1 / log2e);
+      for (int k = 0; k < 4 && n + k < N; ++k)
+        for (int i = 0; i < at.count; ++i) part[(at.e + i) * N + n + k] = dA_log.v[k][i];
+    }
+    work.dD[block] = work.dbias[block] = Lanes{};
+  }
+  for_tokens(p, c, [&](int i, const Place& at, int64_t t, int many) {
+    // Tokens beyond L have u = 0, and no s1 and s2.
+    const Lanes4 u = load_tokens(s.u, at.at(t), p.E, at.count, many);
+    const Lanes4 g = load_four(work.g.of(i) + t), s1 = load_four(work.s1.of(i) + t);
+    const Lanes4 s2 = load_four(work.s2.of(i) + t) * all_lanes<Lanes4>(1 / log2e);
+    const Lanes4 ddelta = (u * s1 + s2) * load_four(work.steps.slope.of(i) + t);
+    if (s.du) {
+      Lanes4 du = load_four(work.steps.dt.of(i) + t) * s1;
+      if (s.D) du = du + same(load(static_cast<const float*>(s.D) + at.e, at.count)) * g;
+      store_tokens(du, s.du, at.at(t), p.E, at.count, many, s.accumulate_du);
+    }
+    if (s.ddelta)
+      store_tokens(ddelta, s.ddelta, at.at(t), p.E, at.count, many, s.accumulate_ddelta);
+    work.dD[i] += sum_of_four(g * u);
+    work.dbias[i] += sum_of_four(ddelta);
+  });
+  for (int block = 0; block < c.count; ++block) {
+    const Place at = place(p, c.b, c.first + block);
+    store(part + p.E * N + at.e, work.dD[block], at.count);
+    store(part + p.E * (N + 1) + at.e, work.dbias[block], at.count);
+  }
 }
 
 // dB and dC of one image and side: the sums over lanes of dBC (groups, L, 2).
@@ -404,6 +457,7 @@ size_t scan_bwd_channel_lanes_scratch(const ScanBwd& p) {
 }
 
 void scan_bwd_channel_lanes(const ScanBwd& p, const Launch& l) {
+  constexpr int most = 8;  // blocks of a chunk
   const int blocks = blocks_of(p.E), groups = groups_of(p.N);
   const int64_t size = partial_size(p);
   Lanes4* rates = static_cast<Lanes4*>(l.scratch);
@@ -411,19 +465,19 @@ void scan_bwd_channel_lanes(const ScanBwd& p, const Launch& l) {
   make_rates(p, rates);
 #pragma omp parallel
   {
-    Work work(p);
+    BackwardWork work(p, most);
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < p.B; ++b) {
       std::fill(work.dBC.begin(), work.dBC.end(), all_lanes<Lanes4>(0));
       for (int k = 0; k < p.sides; ++k)
         gather_bc(p, p.side[k], b, work.bc.data() + k * bc_count(p));
-      for (int block = 0; block < blocks; ++block) {
-        const Place at = place(p, b, block);
-        backward_gate(p, at, work.g.data());
+      for (int first = 0; first < blocks; first += most) {
+        const Chunk c{b, first, std::min(most, blocks - first)};
+        backward_gate(p, c, work.g);
         for (int k = 0; k < p.sides; ++k)
-          backward(p, p.side[k], at, rates + (k * blocks + block) * groups,
-                   work.bc.data() + k * bc_count(p), work, work.dBC.data() + k * groups * p.L * 2,
-                   parts + (b * p.sides + k) * size);
+          backward_side(p, p.side[k], c, rates + k * blocks * groups,
+                        work.bc.data() + k * bc_count(p), work,
+                        work.dBC.data() + k * groups * p.L * 2, parts + (b * p.sides + k) * size);
       }
       for (int k = 0; k < p.sides; ++k)
         give_dBC(p, p.side[k], b, work.dBC.data() + k * groups * p.L * 2);
