@@ -15,6 +15,13 @@ size_t matmul_blas_scratch(const Matmul&);
 void matmul_blas(const Matmul&, const Launch&);
 #endif
 #if KRAIT_CUDA
+bool matmul_narrow_result_supports(const Matmul&, const Device&);
+void matmul_narrow_result(const Matmul&, const Launch&);
+bool matmul_narrow_sum_supports(const Matmul&, const Device&);
+void matmul_narrow_sum(const Matmul&, const Launch&);
+bool matmul_narrow_gradient_supports(const Matmul&, const Device&);
+size_t matmul_narrow_gradient_scratch(const Matmul&);
+void matmul_narrow_gradient(const Matmul&, const Launch&);
 void matmul_cublaslt(const Matmul&, const Launch&);
 bool matmul_tiles_supports(const Matmul&, const Device&);
 void matmul_tiles(const Matmul&, const Launch&);

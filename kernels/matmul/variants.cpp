@@ -15,6 +15,10 @@ std::span<const Variant<Matmul>> variants<Matmul>() {
 #endif
   static constexpr Variant<Matmul> table[] = {
 #if KRAIT_CUDA
+    {"narrow_result", Backend::cuda, matmul_narrow_result, matmul_narrow_result_supports},
+    {"narrow_sum", Backend::cuda, matmul_narrow_sum, matmul_narrow_sum_supports},
+    {"narrow_gradient", Backend::cuda, matmul_narrow_gradient, matmul_narrow_gradient_supports,
+     matmul_narrow_gradient_scratch},
     {"cublaslt", Backend::cuda, matmul_cublaslt, +even},
     {"tiles", Backend::cuda, matmul_tiles, matmul_tiles_supports},
 #endif

@@ -4,18 +4,15 @@
 
 namespace krait {
 
-// 16 bytes; both addresses are multiples of 16. Zeros are written where `wanted` is false, and
-// `from` is then not read.
-__device__ __forceinline__ void async_copy_16(void* to, const void* from, bool wanted) {
+// The first `bytes` of 16, then zeros; both addresses are multiples of 16. Nothing else of `from`
+// is read.
+__device__ __forceinline__ void async_copy_first(void* to, const void* from, int bytes) {
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  const int bytes = wanted ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes));
 }
-// The same for 4 bytes.
-__device__ __forceinline__ void async_copy_4(void* to, const void* from, bool wanted) {
-  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  const int bytes = wanted ? 4 : 0;
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(bytes));
+// 16 bytes, or zeros where `wanted` is false.
+__device__ __forceinline__ void async_copy_16(void* to, const void* from, bool wanted) {
+  async_copy_first(to, from, wanted ? 16 : 0);
 }
 __device__ __forceinline__ void wait_for_async_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
