@@ -95,7 +95,7 @@ class ModelStep {
     steps(setup_.backend == Backend::cuda ? eager_steps + 2 : 1);
     const double first = steps(1);
     const auto count = static_cast<int64_t>(std::clamp(10e-3 / first, 1.0, 100.0));
-    return gather(count, [&] { return steps(count); }, {.seconds = 1});
+    return gather(count, [&] { return steps(count); }, {.seconds = 0.5});
   }
 
   void share_out(MeasuredStep& result) {

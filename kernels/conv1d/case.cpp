@@ -28,6 +28,8 @@ void add(CaseList& list, DType t, const Size& z) {
                 .dtype = t,
                 .cost = {n * size_of(t) * (1 + z.sides), n * z.sides * (2.0 * z.K + 6)},
                 .small = z.small};
+  // SiLU and its slope: an exponential and a reciprocal. Backward computes q again.
+  info.cost.exps = z.silu ? n * z.sides * 2 : 0;
   auto reverse = [z](int side) { return z.reverse_first != (side == 1 && !z.same); };
   list.push_back(make_case<Conv1dFwd>(info, [=](CaseMemory& m) {
     Conv1dFwd p{.dtype = m.dtype(),
@@ -47,7 +49,8 @@ void add(CaseList& list, DType t, const Size& z) {
                    .y = m.out("y", tokens * z.E)};
     return p;
   }));
-  info.cost = {n * size_of(t) * (2 + z.sides + (z.add ? 1 : 0)), n * z.sides * (6.0 * z.K + 12)};
+  info.cost.bytes = n * size_of(t) * (2 + z.sides + (z.add ? 1 : 0));
+  info.cost.flops = n * z.sides * (6.0 * z.K + 12);
   list.push_back(make_case<Conv1dBwd>(info, [=](CaseMemory& m) {
     // Strided: dx is columns of something wider too. The columns between are not written, so all of
     // it starts with numbers.
