@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a machine without a GPU cannot check: every CUDA row against its reference, the golden bundles
-# on the GPU in float32 and bf16, the tests that need a GPU, and compute-sanitizer on the small cases.
+# on the GPU in float32 and bf16, the tests that need a GPU, a timed step, and compute-sanitizer on the small cases.
 #   tools/gpu_check.sh [BUILD_FOLDER]      (default build/gpu-check; reuses what is built)
 # SANITIZE=0 leaves compute-sanitizer out.
 set -uo pipefail
@@ -27,6 +27,7 @@ step verify "$build/bin/kernel_lab" verify --device cuda
 step parity_fp32 "$build/bin/parity" tests/golden --device cuda
 step parity_bf16 "$build/bin/parity" tests/golden --device cuda --precision bf16
 step tests "$build/bin/tests"
+step steps "$build/bin/kernel_lab" step --model vim_micro_patch4_32 --batch 9 --device cuda
 if [ "${SANITIZE:-1}" = 1 ] && command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
