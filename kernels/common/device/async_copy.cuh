@@ -14,6 +14,12 @@ __device__ __forceinline__ void async_copy_first(void* to, const void* from, int
 __device__ __forceinline__ void async_copy_16(void* to, const void* from, bool wanted) {
   async_copy_first(to, from, wanted ? 16 : 0);
 }
+// 4 bytes, or zeros where `wanted` is false; both addresses are multiples of 4.
+__device__ __forceinline__ void async_copy_4(void* to, const void* from, bool wanted) {
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from),
+               "r"(wanted ? 4 : 0));
+}
 __device__ __forceinline__ void wait_for_async_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }
