@@ -1,10 +1,11 @@
 // GPU row `pipelined`, backward. One thread owns one channel of one image and side, as in
 // thread_per_channel; what is different:
 //   - the inputs of the next tile of 8 tokens arrive in shared memory during the current tile;
-//   - the states made again wait in registers as pairs of bf16, so a thread has room for 8 tokens;
+//   - the states made again wait in shared memory as pairs of bf16, where the products need them;
 //   - dB and dC, sums over channels, are products on the tensor cores: for every token a matrix
 //     (states x channels) times a vector (channels), dC = h g and dB = l (dt u). The token is the
-//     column of the product, so 8 tokens share one accumulator;
+//     column of the product, so 8 tokens share one accumulator. Where delta is made inside, so is
+//     the gradient of dt, in the same way;
 //   - a block works on several images in turn, so fewer parameter gradients are left to add.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
@@ -247,8 +248,8 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
           h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * v.y);
           h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * v.z);
           h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * v.w);
-          after[n / 2] = pack(h[n], h[n + 1]);
-          after[n / 2 + 1] = pack(h[n + 2], h[n + 3]);
+          after[n / 2] = bf16_pair(h[n], h[n + 1]);
+          after[n / 2 + 1] = bf16_pair(h[n + 2], h[n + 3]);
         }
         store(mine.after[j], after);
       }
@@ -285,7 +286,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
           dA[n + m] = fmaf(lc, dt, dA[n + m]);
           l[n + m] = ln[m] * decay;
         }
-        l_pairs[n / 2] = pack(ln[0], ln[1]), l_pairs[n / 2 + 1] = pack(ln[2], ln[3]);
+        l_pairs[n / 2] = bf16_pair(ln[0], ln[1]), l_pairs[n / 2 + 1] = bf16_pair(ln[2], ln[3]);
       }
       store(mine.l, l_pairs);
       __syncwarp();

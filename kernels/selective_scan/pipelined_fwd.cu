@@ -1,13 +1,11 @@
 // GPU row `pipelined`, forward: thread_per_channel with every wait taken out of the way.
 //   - A thread owns two neighbouring channels, which halves the reads of B and C.
 //   - u, delta and z of the next 8 tokens arrive in shared memory (cp.async) during the current 8.
-//   - Both sides run at the same time, half of a block's threads each, and meet in the middle:
-//   until
-//     then a side leaves its sums in scratch, after that it adds what the other side left and
+//   - Both sides run at the same time, half of a block's threads each, and meet in the middle: up
+//     to there a side leaves its sums in scratch, behind it adds what the other side left and
 //     finishes the token. So both do the same work, and the sum needs no second kernel.
-//   - softplus and the gate from one-instruction exponentials, logarithms and reciprocals, and a
-//   few
-//     of the 16 exponentials by a polynomial, because their unit is the busiest of all.
+//   - softplus and the gate from one-instruction exponentials, logarithms and reciprocals.
+//   - delta may be made here, by tensor cores, from the 12 or so numbers a token has for it.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
 #include "kernels/selective_scan/pipelined.cuh"
@@ -20,7 +18,6 @@ using namespace pipelined;
 
 constexpr int channels = 128;  // of a block, two a thread
 constexpr int side_threads = channels / 2;
-constexpr int polynomials = 0;  // of the N exponentials of a step
 
 template <int sides, bool project>
 struct Stage {  // a tile of the inputs of all sides; u and z in bf16
@@ -37,18 +34,6 @@ struct Shared {
   float bc[sides][2][tile][2 * N];  // B and C of the tile, a copy for each warp
   Matrix<channels> dt_weights[project ? sides : 1];
 };
-
-// 2^x for x <= 0 without the special function unit: x = i + f with |f| <= 1/2, 2^f by a polynomial
-// (error 2e-6, least maximum of the relative error), i added to the exponent.
-__device__ __forceinline__ float exp2_by_polynomial(float x) {
-  x = fmaxf(x, -126.0f);
-  const float shift = 12582912.0f, i = x + shift, f = x - (i - shift);  // 1.5 2^23: rounds
-  float y = fmaf(f, 0.0096181291f, 0.0555041087f);
-  y = fmaf(y, f, 0.2402265070f);
-  y = fmaf(y, f, 0.6931471806f);
-  y = fmaf(y, f, 1.0f);
-  return __int_as_float(__float_as_int(y) + (__float_as_int(i) << 23));
-}
 
 // Block: 128 channels of one image, all sides.
 template <int sides, bool project>
@@ -163,9 +148,9 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
             for (int c = 0; c < 2; ++c)
 #pragma unroll
               for (int n = 0; n < N; n += 8)
-                to[c * 2 + n / 8] = {pack(h[c][n], h[c][n + 1]), pack(h[c][n + 2], h[c][n + 3]),
-                                     pack(h[c][n + 4], h[c][n + 5]),
-                                     pack(h[c][n + 6], h[c][n + 7])};
+                to[c * 2 + n / 8] = {
+                    bf16_pair(h[c][n], h[c][n + 1]), bf16_pair(h[c][n + 2], h[c][n + 3]),
+                    bf16_pair(h[c][n + 4], h[c][n + 5]), bf16_pair(h[c][n + 6], h[c][n + 7])};
           }
           float2 x;
           if constexpr (project) {
@@ -189,9 +174,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
             for (int m = 0; m < 4; ++m)
 #pragma unroll
               for (int c = 0; c < 2; ++c) {
-                const float power = dt[c] * A[c][n + m];
-                const bool by_polynomial = (n + m) * polynomials % N < polynomials;
-                const float decay = by_polynomial ? exp2_by_polynomial(power) : fast_exp2(power);
+                const float decay = fast_exp2(dt[c] * A[c][n + m]);
                 h[c][n + m] = fmaf(decay, h[c][n + m], dtu[c] * B[m]);
                 y[c] = fmaf(h[c][n + m], C[m], y[c]);
               }
@@ -202,11 +185,11 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
               y[0] += other.x, y[1] += other.y;
             }
             if (p.sum)
-              *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) = pack(y[0], y[1]);
+              *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) = bf16_pair(y[0], y[1]);
             const uint32_t zs = word(now.z[k][j][column]);
             const float z[2] = {first_of(zs), second_of(zs)};
             *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.y) + at) =
-                pack(y[0] * scale * z[0] * sigmoid(z[0]), y[1] * scale * z[1] * sigmoid(z[1]));
+                bf16_pair(y[0] * scale * z[0] * sigmoid(z[0]), y[1] * scale * z[1] * sigmoid(z[1]));
           } else {
             *reinterpret_cast<float2*>(between + at) = {y[0], y[1]};
           }
