@@ -11,6 +11,7 @@ enum class Rows : uint8_t {
   packed,
   strided,  // 8 elements of something else between them: columns of a wider matrix
   aligned,  // every row starts at a multiple of 16 bytes
+  far,      // aligned, and 32 elements of something else between rows
 };
 
 struct Size {
@@ -24,17 +25,22 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
   const int64_t b_rows = s.tb ? s.n : s.k, b_cols = s.tb ? s.k : s.n;
   auto apart = [&](int64_t columns) {
     const int64_t unit = 16 / static_cast<int64_t>(size_of(t));
+    const int64_t aligned = (columns + unit - 1) / unit * unit;
     return s.rows == Rows::strided   ? columns + 8
-           : s.rows == Rows::aligned ? (columns + unit - 1) / unit * unit
+           : s.rows == Rows::aligned ? aligned
+           : s.rows == Rows::far     ? aligned + 32
                                      : columns;
   };
-  const int64_t a_row = apart(a_cols), b_row = apart(b_cols), c_row = apart(s.n);
+  const int64_t a_row = apart(a_cols), b_row = apart(b_cols);
+  // Gradients of parameters (C wide) lie packed where the operands are columns of others.
+  const int64_t c_row = s.wide_c && s.rows == Rows::far ? s.n : apart(s.n);
   const double bytes = double(s.m * s.k + s.k * s.n + s.m * s.n) * size_of(t);
   list.push_back(make_case<Matmul>(
       {.size = cat("m=", s.m, " n=", s.n, " k=", s.k, s.ta ? " A'" : "", s.tb ? " B'" : "",
                    s.add ? " add" : "", s.wide_c ? " C accum" : "",
                    s.rows == Rows::strided   ? " strided"
                    : s.rows == Rows::aligned ? " aligned"
+                   : s.rows == Rows::far     ? " far"
                                              : ""),
        .dtype = t,
        .cost = {bytes, 2.0 * s.m * s.n * s.k, true},
@@ -78,7 +84,8 @@ void add_matmul_size(CaseList& list, UserSizes& sizes) {
 }
 
 void add_matmul_cases(CaseList& list) {
-  constexpr Rows packed = Rows::packed, strided = Rows::strided, aligned = Rows::aligned;
+  constexpr Rows packed = Rows::packed, strided = Rows::strided, aligned = Rows::aligned,
+                 far = Rows::far;
   for (DType t : {DType::f32, DType::bf16}) {
     add(list, {1, 1, 1, false, false, false, false, packed}, t, true);
     add(list, {33, 44, 31, false, true, false, false, packed}, t, true);
@@ -93,6 +100,21 @@ void add_matmul_cases(CaseList& list) {
     add(list, {7, 401, 513, false, false, false, false, packed}, t, true);
     add(list, {205, 39, 517, true, false, true, true, strided}, t, true);
     add(list, {50, 12, 300, true, true, false, false, packed}, t, true);
+    // Products with one narrow side: x_proj, its dx and its dw, dt_proj's dw. One row and one more
+    // than tiles of rows; 64 columns and few; what lies between rows must not count.
+    for (int64_t rows : {1, 70}) {
+      add(list, {rows, 44, 384, false, true, false, false, aligned}, t, true);
+      add(list, {rows, 384, 44, false, false, true, false, aligned}, t, true);
+      add(list, {rows, 384, 44, false, false, false, false, far}, t, true);
+      add(list, {44, 384, rows, true, false, true, true, far}, t, true);
+      add(list, {384, 12, rows, true, false, true, true, far}, t, true);
+    }
+    add(list, {97, 64, 32, false, true, false, false, far}, t, true);
+    add(list, {257, 12, 96, false, true, false, false, strided}, t, true);
+    add(list, {97, 32, 64, false, false, true, false, far}, t, true);
+    add(list, {257, 96, 12, false, false, true, false, strided}, t, true);
+    add(list, {56, 136, 667, true, false, true, true, far}, t, true);
+    add(list, {72, 20, 667, true, false, true, true, far}, t, true);
     // Vim-tiny, batch 512, 64 tokens: in_proj forward, its weight gradient, dt_proj.
     add(list, {512 * 64, 768, 192, false, true, false, false, packed}, t, false);
     add(list, {768, 192, 512 * 64, true, false, true, true, packed}, t, false);
@@ -103,6 +125,15 @@ void add_matmul_cases(CaseList& list) {
       add(list, {512 * 64, 384, 44, false, false, true, false, rows}, t, false);
       add(list, {44, 384, 512 * 64, true, false, true, true, rows}, t, false);
     }
+    // dt_proj's dw: dt is the first 12 of 48 columns.
+    add(list, {384, 12, 512 * 64, true, false, true, true, far}, t, false);
+    // More rows than a GPU works on at a time, in no even number; width 768.
+    add(list, {197 * 256 + 5, 44, 384, false, true, false, false, aligned}, t, false);
+    add(list, {197 * 256 + 5, 384, 44, false, false, true, false, aligned}, t, false);
+    add(list, {44, 384, 197 * 256 + 5, true, false, true, true, far}, t, false);
+    add(list, {197 * 128, 56, 768, false, true, false, false, aligned}, t, false);
+    add(list, {197 * 128, 768, 56, false, false, true, false, aligned}, t, false);
+    add(list, {56, 768, 197 * 128, true, false, true, true, far}, t, false);
   }
 }
 
