@@ -47,7 +47,7 @@ class Comparison {
     compare(name, got, limit, options_.precision == "bf16");
   }
   // Maximum over tokens: where two are equal to bf16, the whole gradient may go to the other one.
-  // One such choice in a bundle of 4 pictures turns some gradients by up to 10 degrees.
+  // One such choice in a bundle of 2 pictures turns some gradients by up to 10 degrees.
   void allow_ties() { least_cosine_ = 0.98; }
   int failed() const { return failed_; }
   int compared() const { return compared_; }
