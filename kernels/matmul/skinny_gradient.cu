@@ -49,27 +49,37 @@ __global__ __launch_bounds__(threads) void narrow_gradient(Sides p, int64_t rows
                                                            float* part) {
   extern __shared__ uint4 memory[];
   auto& slabs = *reinterpret_cast<Slab<tiles>(*)[depth]>(memory);
-  const int64_t from = per * blockIdx.y, to = from + per < rows ? from + per : rows;
-  const int count = static_cast<int>((to - from + slab - 1) / slab);
-  const int first_column = blockIdx.x * columns;
+  const int64_t from = per * blockIdx.y;
+  const int here = static_cast<int>(from + per < rows ? per : rows - from);  // rows of the range
+  const int count = (here + slab - 1) / slab, first_column = blockIdx.x * columns;
+  // A thread fetches the same 16 bytes of every 16th row of the wide matrix, and of every 32nd of
+  // the narrow one, where the last ones of a row may be missing.
+  constexpr int wide_units = columns / 8, wide_lines = threads / wide_units,
+                narrow_lines = threads / 8;
+  const int wide_line = threadIdx.x / wide_units, wide_column = threadIdx.x % wide_units * 8;
+  const int narrow_line = threadIdx.x / 8, narrow_unit = threadIdx.x % 8;
+  const bool wide_in = first_column + wide_column < p.wide_width;
+  const int narrow_bytes = 2 * max(0, min(p.narrow_width - narrow_unit * 8, 8));
+  const bf16* wide = p.wide + (from + wide_line) * p.wide_row + first_column + wide_column;
+  const bf16* narrow = p.narrow + (from + narrow_line) * p.narrow_row + narrow_unit * 8;
   auto fetch = [&](int s) {
     if (s < count) {
-      auto& slab_s = slabs[s % depth];
-      const int64_t first = from + int64_t{s} * slab;
+      auto& to = slabs[s % depth];
+      const int left = here - s * slab;
 #pragma unroll
-      for (int i = threadIdx.x; i < slab * columns / 8; i += threads) {
-        const int r = i / (columns / 8), unit = i % (columns / 8), c = first_column + unit * 8;
-        async_copy_16(&slab_s.wide[r][wide_unit(r, unit)], p.wide + (first + r) * p.wide_row + c,
-                      first + r < to && c < p.wide_width);
-      }
-      for (int i = threadIdx.x; i < slab * 2 * tiles; i += threads) {
-        const int r = i / (2 * tiles), unit = i % (2 * tiles), left = p.narrow_width - unit * 8;
-        async_copy_first(&slab_s.narrow[r][unit], p.narrow + (first + r) * p.narrow_row + unit * 8,
-                         first + r < to ? 2 * max(0, min(left, 8)) : 0);
-      }
+      for (int r = 0; r < slab; r += wide_lines)
+        async_copy_16(&to.wide[wide_line + r][wide_unit(wide_line, wide_column / 8)],
+                      wide + r * p.wide_row, wide_in && wide_line + r < left);
+      if (narrow_unit < 2 * tiles)
+#pragma unroll
+        for (int r = 0; r < slab; r += narrow_lines)
+          async_copy_first(&to.narrow[narrow_line + r][narrow_unit], narrow + r * p.narrow_row,
+                           narrow_line + r < left ? narrow_bytes : 0);
+      wide += slab * p.wide_row, narrow += slab * p.narrow_row;
     }
     close_async_group();  // also an empty one: they are counted
   };
+  static_assert(wide_lines % 8 == 0);  // so that all rows of a thread exchange alike
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row_warp = warp / column_warps, column_warp = warp % column_warps;
@@ -85,15 +95,15 @@ __global__ __launch_bounds__(threads) void narrow_gradient(Sides p, int64_t rows
     wait_for_async_groups_but<depth - 2>();
     __syncthreads();  // slab s is there for all, and nobody reads slab s - 1 any more
     fetch(s + depth - 1);
-    const auto& here = slabs[s % depth];
+    const auto& now = slabs[s % depth];
     uint32_t a[tiles][4];
 #pragma unroll
     for (int i = 0; i < tiles; ++i)
-      load_matrices<true>(a[i], here.narrow[narrow_r][narrow_u + 2 * i]);
+      load_matrices<true>(a[i], now.narrow[narrow_r][narrow_u + 2 * i]);
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       uint32_t b[4];
-      load_matrices<true>(b, here.wide[wide_r][wide_unit(wide_r, wide_u + j)]);
+      load_matrices<true>(b, now.wide[wide_r][wide_unit(wide_r, wide_u + j)]);
 #pragma unroll
       for (int i = 0; i < tiles; ++i) {
         multiply_add(sum[i][j], a[i][0], a[i][1], a[i][2], a[i][3], b[0], b[1]);
@@ -171,7 +181,7 @@ bool matmul_narrow_gradient_supports(const Matmul& p, const Device& device) {
   return device.sm >= 80 && p.dtype == DType::bf16 && p.c_dtype == DType::f32 && p.trans_a &&
          !p.trans_b && p.accumulate && p.k > 0 && narrow > 0 && narrow <= 64 && wide % 8 == 0 &&
          wide <= 4096 && p.c_row == p.n && on_16(p.a, p.a_row) && on_16(p.b, p.b_row) &&
-         p.k / slab < int64_t{1} << 30 && sizeof(Slab<4>) * depth <= most_shared_bytes(device.sm);
+         p.k < int64_t{1} << 31 && sizeof(Slab<4>) * depth <= most_shared_bytes(device.sm);
 }
 size_t matmul_narrow_gradient_scratch(const Matmul& p) {
   return ranges(p) * p.m * p.n * sizeof(float);
