@@ -34,7 +34,8 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
   const int64_t a_row = apart(a_cols), b_row = apart(b_cols);
   // Gradients of parameters (C wide) lie packed where the operands are columns of others.
   const int64_t c_row = s.wide_c && s.rows == Rows::far ? s.n : apart(s.n);
-  const double bytes = double(s.m * s.k + s.k * s.n + s.m * s.n) * size_of(t);
+  const double c_bytes = size_of(s.wide_c ? accum(t) : t) * (s.add ? 2.0 : 1.0);  // read, written
+  const double bytes = double(s.m * s.k + s.k * s.n) * size_of(t) + double(s.m * s.n) * c_bytes;
   list.push_back(make_case<Matmul>(
       {.size = cat("m=", s.m, " n=", s.n, " k=", s.k, s.ta ? " A'" : "", s.tb ? " B'" : "",
                    s.add ? " add" : "", s.wide_c ? " C accum" : "",
