@@ -1,6 +1,6 @@
-// Some floats at once for CPU kernels, with the GCC/Clang vector extension: 16 where the machine
-// has AVX-512, else 8, which is one AVX register, or two of SSE or NEON. Functions are branch-free
-// and good to a few units in the last place.
+// A vector register of floats for CPU kernels, with the GCC/Clang vector extension: 16 with
+// AVX-512, 8 with AVX, else 4 (SSE, NEON). Functions are branch-free and good to a few units in the
+// last place.
 //
 // A multiplication takes four or five cycles, and one or two can start in each. So a chain of them
 // leaves the processor waiting: Lanes4 is four Lanes that take every step together.
@@ -19,8 +19,10 @@ namespace krait {
 
 #ifdef __AVX512F__
 constexpr int lanes = 16;
-#else
+#elif defined(__AVX__)
 constexpr int lanes = 8;
+#else
+constexpr int lanes = 4;
 #endif
 typedef float Lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef int32_t LanesInt __attribute__((vector_size(lanes * sizeof(int32_t))));
@@ -72,20 +74,17 @@ KRAIT_LANES void store_or_add(float* p, Lanes v, int count, bool add) {
   store(p, add ? load(p, count) + v : v, count);
 }
 
-// One instruction where the compiler would take two (it may not know that no lane is NaN).
+// Where one of the two is NaN, both return b. One instruction where the compiler would take two;
+// not for AVX-512, where GCC 12 warns of its own header.
 KRAIT_LANES Lanes larger(Lanes a, Lanes b) {
-#if defined(__AVX512F__)
-  return _mm512_max_ps(a, b);
-#elif defined(__AVX__)
+#if defined(__AVX__) && !defined(__AVX512F__)
   return _mm256_max_ps(a, b);
 #else
   return a > b ? a : b;
 #endif
 }
 KRAIT_LANES Lanes smaller(Lanes a, Lanes b) {
-#if defined(__AVX512F__)
-  return _mm512_min_ps(a, b);
-#elif defined(__AVX__)
+#if defined(__AVX__) && !defined(__AVX512F__)
   return _mm256_min_ps(a, b);
 #else
   return a < b ? a : b;
@@ -141,13 +140,13 @@ KRAIT_LANES V exp2_product(const V& a, const V& b) {
 // 2^x for x < 127. Below 2^-126 it stays there.
 template <class V>
 KRAIT_LANES V exp2_lanes(const V& x) {
-  return exp2_product(larger(x, all_lanes<V>(-126.0f)), all_lanes<V>(1.0f));
+  return exp2_product(larger(all_lanes<V>(-126.0f), x), all_lanes<V>(1.0f));
 }
 // e^x = 2^k e^r with r = x - k ln 2; x is kept within [-87.3, 88], where the result is a normal
 // number.
 template <class V>
 KRAIT_LANES V exp_lanes(const V& any) {
-  const V x = smaller(larger(any, all_lanes<V>(-87.3f)), all_lanes<V>(88.0f));
+  const V x = smaller(all_lanes<V>(88.0f), larger(all_lanes<V>(-87.3f), any));
   const V shifted = x * all_lanes<V>(log2e) + all_lanes<V>(round_shift);
   const V k = shifted - all_lanes<V>(round_shift);
   // ln 2 in two parts; the first has few enough bits for k times it to be exact.
@@ -197,7 +196,7 @@ template <class V>
 KRAIT_LANES SoftplusLanes<V> softplus_lanes(const V& x) {
   const V zero = all_lanes<V>(0.0f), one = all_lanes<V>(1.0f);
   const V t = exp_lanes(smaller(x, zero - x));
-  return {larger(x, zero) + log1p_lanes(t), if_positive(x, one, t) / (one + t)};
+  return {larger(zero, x) + log1p_lanes(t), if_positive(x, one, t) / (one + t)};
 }
 KRAIT_LANES float sum_lanes(Lanes v) {  // by halves
   for (int n = lanes / 2; n > 0; n /= 2)

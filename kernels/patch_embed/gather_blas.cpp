@@ -1,4 +1,4 @@
-// CPU rows, f32: gathers the patches as rows of a matrix, then a BLAS product.
+// CPU rows, f32: gathers the patches as rows of a matrix, then a matrix product.
 #include "kernels/patch_embed/by_matmul.h"
 #include "kernels/patch_embed/places.h"
 #include "kernels/patch_embed/rows.h"
