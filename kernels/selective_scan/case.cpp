@@ -227,7 +227,7 @@ void add_selective_scan_cases(CaseList& list) {
       add_forward(list, s, t, true);
       add_backward(list, s, t, true);
     }
-    // Vim-tiny at 32 and 224 pixels, and odd batches and lengths.
+    // Vim-tiny at 32 and 224 pixels, odd batches and lengths, and a single picture.
     for (const auto& [B, L, sides, R] : {std::array{512, 64, 1, 0},
                                          {512, 64, 2, 0},
                                          {512, 64, 2, 12},
@@ -236,7 +236,8 @@ void add_selective_scan_cases(CaseList& list) {
                                          {128, 197, 2, 0},
                                          {128, 197, 2, 12},
                                          {100, 65, 2, 0},
-                                         {512, 65, 2, 0}}) {
+                                         {512, 65, 2, 0},
+                                         {1, 196, 2, 12}}) {
       const Size s{.B = B, .L = L, .E = 384, .N = 16, .sides = sides, .R = R};
       add_forward(list, s, t, false);
       add_backward(list, s, t, false);

@@ -7,6 +7,7 @@ template <>
 std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
   static constexpr Variant<ScanFwd> table[] = {
 #if KRAIT_CUDA
+    {"split_states", Backend::cuda, scan_fwd_split_states, scan_fwd_split_states_supports},
     {"pipelined", Backend::cuda, scan_fwd_pipelined, scan_fwd_pipelined_supports,
      scan_fwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel,
