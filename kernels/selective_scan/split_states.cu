@@ -19,8 +19,8 @@ using namespace pipelined;
 constexpr int channels = 8;  // of a block: 16 bytes of bf16
 constexpr int stages = 4;
 // With more channels, of all images and sides, `pipelined` has warps enough. A guess, to be
-// measured: at 4 lanes a channel this is as many threads as 132 multiprocessors could hold.
-constexpr int64_t most_channels = 16 * 132 * 32;
+// measured: with two channels a thread it has less than two warps on each of 132 multiprocessors.
+constexpr int64_t most_channels = 4 * 132 * 32;
 static_assert(scan_state_every(N) == tile);
 
 template <bool project>
