@@ -64,13 +64,16 @@ void pack_panel(const Matmul& p, int64_t k, int64_t steps, int64_t j, float* to)
   const int columns = static_cast<int>(std::min<int64_t>(p.n - j, tile_columns));
   if (columns < tile_columns) std::fill_n(to, steps * tile_columns, 0.0f);
   for (int64_t s = 0; s < steps; ++s, to += tile_columns) {
-    const float* from = b + (k + s) * p.b_row + j;
-    if (p.trans_b)
+    if (p.trans_b) {
       for (int c = 0; c < columns; ++c) to[c] = b[(j + c) * p.b_row + k + s];
-    else if (columns == tile_columns)
+      continue;
+    }
+    const float* from = b + (k + s) * p.b_row + j;
+    __builtin_prefetch(from + 8 * p.b_row);
+    if (columns == tile_columns)
       std::memcpy(to, from, tile_columns * sizeof(float));
     else
-      for (int c = 0; c < columns; ++c) to[c] = from[c];
+      std::copy_n(from, columns, to);
   }
 }
 // Rows i to i_end - 1 of A, which is stored transposed, in groups of a tile's rows: (groups, depth,
@@ -80,6 +83,7 @@ void pack_rows(const Matmul& p, int64_t i, int64_t i_end, int64_t k, int64_t ste
   for (int64_t s = 0; s < steps; ++s)
     for (int64_t row = i; row < i_end; row += tile_rows) {
       const float* from = a + (k + s) * p.a_row + row;
+      __builtin_prefetch(from + 4 * p.a_row);
       float* group = to + (row - i) * depth + s * tile_rows;
       if (row + tile_rows <= i_end)
         std::memcpy(group, from, tile_rows * sizeof(float));

@@ -112,6 +112,7 @@ KRAIT_LANES void for_tokens(const P& p, const Chunk& c, F&& f) {
 // A vector of channels of `many` tokens, `row` elements apart, from element `from` on.
 KRAIT_LANES Lanes4 load_tokens(const void* p, int64_t from, int64_t row, int count, int many) {
   const float* x = static_cast<const float*>(p) + from;
+  for (int i = 4; i < 8; ++i) __builtin_prefetch(x + i * row);  // the next four
   if (many == 4 && count == lanes) return four([&](int i) { return load(x + i * row); });
   return four([&](int i) { return i < many ? load(x + i * row, count) : Lanes{}; });
 }
