@@ -4,8 +4,10 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
+#include <omp.h>
 
 #include "apps/train_cifar/trainer.h"
+#include "kernels/matmul/matmul.h"
 
 using namespace krait;
 
@@ -117,6 +119,26 @@ TEST_CASE("training: a captured graph and single launches are bit-equal (GPU)") 
   Trainer eager(o);
   eager.train(10);
   check_same(bits(graph), bits(eager));
+}
+TEST_CASE("training: the number of threads changes no bit (CPU)") {
+  Matmul one{};
+  one.dtype = one.c_dtype = DType::f32;
+  one.m = one.n = one.k = 1;
+  if (std::string(choose(one, find_device(Backend::cpu))->name) == "blas") {
+    MESSAGE("skipped: without AVX a BLAS does the products, and it may sum in another order");
+    return;
+  }
+  const int before = omp_get_max_threads();
+  std::vector<std::vector<std::vector<float>>> all;
+  for (int threads : {1, 2, 5}) {
+    omp_set_num_threads(threads);
+    Trainer t(small("cpu", "fp32"));
+    t.train(4);
+    all.push_back(bits(t));
+  }
+  omp_set_num_threads(before);
+  check_same(all[0], all[1]);
+  check_same(all[0], all[2]);
 }
 TEST_CASE("training: re-making the layers changes no bit") {
   auto check = [](TrainOptions o) {
