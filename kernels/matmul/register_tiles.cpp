@@ -143,8 +143,9 @@ size_t matmul_register_tiles_scratch(const Matmul& p) {
 }
 
 void matmul_register_tiles(const Matmul& p, const Launch& l) {
-  // C is cut into blocks until there are a few for every thread; this changes no result.
-  int64_t block_rows = 32 * tile_rows, block_columns = 12 * tile_columns;
+  // C is cut into blocks until there are a few for every thread; this changes no result. Where B is
+  // packed for all, few rows: they stay in L1, and the panels pass by in order.
+  int64_t block_rows = (p.trans_b ? 4 : 32) * tile_rows, block_columns = 12 * tile_columns;
   const int64_t wanted = 2 * omp_get_max_threads();
   while (pieces(p.m, block_rows) * pieces(p.n, block_columns) < wanted) {
     if (block_columns > 4 * tile_columns)
@@ -163,7 +164,8 @@ void matmul_register_tiles(const Matmul& p, const Launch& l) {
     if (p.trans_b)
 #pragma omp for schedule(static)
       for (int64_t j = 0; j < p.n; j += tile_columns) pack_panel(p, 0, p.k, j, all_b + j * p.k);
-#pragma omp for schedule(dynamic, 1)
+        // Static: a thread then finds in its cache the images that it had in the kernel before.
+#pragma omp for schedule(static)
     for (int64_t n = 0; n < count; ++n) {
       const int64_t i = n / columns * block_rows, j = n % columns * block_columns;
       block(p, i, std::min(i + block_rows, p.m), j, std::min(j + block_columns, p.n),
