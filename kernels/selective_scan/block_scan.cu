@@ -12,6 +12,7 @@
 
 #include "kernels/common/device/add_slices.cuh"
 #include "kernels/common/device/fast_math.cuh"
+#include "kernels/selective_scan/formula.cuh"
 #include "kernels/selective_scan/rows.h"
 
 namespace krait {
@@ -21,7 +22,6 @@ constexpr int channels = 2;  // of a block: they share what it reads of B and C
 constexpr int items = 4;     // tokens of a thread
 constexpr int most_threads = 128;
 constexpr int most_states = 64;
-constexpr float log2e = 1.44269504088896f, ln2 = 0.69314718055995f;
 
 struct Map {  // h -> a h + b
   float a, b;
@@ -78,22 +78,6 @@ template <class P, class S>
 __device__ Tokens tokens_of(const P& p, const S& s, int64_t b, int step) {
   const int left = static_cast<int>(p.L) - step;
   return {b * p.L + (s.reverse ? left - 1 : step), s.reverse ? -1 : 1, min(max(left, 0), items)};
-}
-
-__device__ float sigmoid(float x) {
-  return 1.0f / (1.0f + __expf(-x));
-}
-__device__ float step_size(float x, bool softplus) {
-  return !softplus || x > 20.0f ? x : log1pf(expf(x));
-}
-template <class T>
-__device__ float at(const void* p, int64_t i) {
-  return float(static_cast<const T*>(p)[i]);
-}
-template <class T>
-__device__ void put(void* p, int64_t i, float v, bool accumulate) {
-  T& x = static_cast<T*>(p)[i];
-  x = T(accumulate ? float(x) + v : v);
 }
 
 // Column `column` of the rows of the first `count` tokens; zeros for the others.

@@ -223,7 +223,7 @@ void add_selective_scan_cases(CaseList& list) {
           Size{.B = 2, .L = 13, .E = 20, .N = 16, .sides = 2, .fast = true},
           Size{.B = 1, .L = 11, .E = 9, .N = 24, .sides = 2},
           Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true},
-          Size{.B = 1, .L = 1100, .E = 33, .N = 3, .sides = 2}}) {
+          Size{.B = 1, .L = 1100, .E = 5, .N = 3, .sides = 2}}) {
       add_forward(list, s, t, true);
       add_backward(list, s, t, true);
     }

@@ -28,7 +28,7 @@ struct Sums {  // over channels, of a token: B, C, and with the projection dt
   static constexpr int row = count + 4;  // 4 more: the lanes of a warp then meet 32 banks
 };
 template <bool project>
-struct Stage {  // a tile of the inputs; a column is a thread's channel; bf16 but for the last
+struct Stage {  // a tile of the inputs; a column is a thread's channel; all in bf16
   uint16_t u[tile][threads], z[tile][threads];
   uint16_t sum[tile][threads];                  // the first side's only
   uint16_t dy[tile][threads + 8];               // 8 more: 8 tokens of a product meet all banks
@@ -104,7 +104,7 @@ struct Scratch {
   }
 };
 
-constexpr int blocks_per_sm = 3;  // as many as 168 registers a thread allow
+constexpr int blocks_per_sm = 3;  // as 168 registers a thread and 75 KB of shared memory allow
 static_assert(blocks_per_sm * (sizeof(Shared<true>) + 1024) <= 228 * 1024);
 static_assert(blocks_per_sm * (sizeof(Shared<false>) + 1024) <= 228 * 1024);
 template <bool project>
@@ -150,7 +150,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     return at.start > 0 ? At{at.image, at.start - tile} : At{at.image + 1, (tiles - 1) * tile};
   };
 
-  // A thread copies 8 channels of one token, a state or two, and a pair of B or C.
+  // A thread copies 8 channels of one token, the state of its own, and pairs of B, C and dt.
   const int copy_j = threadIdx.x / (threads / 8), copy_lane = threadIdx.x % (threads / 8);
   const int copy_column = copy_lane * 8, copy_e = first_channel + copy_column;
   auto request = [&](Stage<project>& to, At tile_at) {
@@ -176,7 +176,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   };
   if constexpr (project)
     load_dt_weights(shared.dt_weights, p, s, first_channel, threadIdx.x, threads);
-  // Writes the results of a tile, and the sums of the warps' dB and dC in order.
+  // Writes the results of a tile, and adds what the warps summed, in order.
   float* const bc_scratch = scratch + where.bc_at(k, block_e);
   auto flush = [&](const Stage<project>& from, At tile_at) {
     const auto [image, start] = tile_at;
@@ -322,8 +322,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       }
     }
 #pragma unroll
-    for (int r = 0; r < 4;
-         ++r) {  // of the product: rows lane / 4 (+ 8), columns lane % 4 * 2 (+ 1)
+    for (int r = 0; r < 4; ++r) {  // rows lane / 4 (+ 8), columns lane % 4 * 2 (+ 1)
       const int n = lane / 4 + r / 2 * 8, t = lane % 4 * 2 + r % 2;
       mine.part[t][n] = dB[r];
       mine.part[t][N + n] = dC[r];

@@ -12,7 +12,7 @@
 namespace krait {
 
 // The forward pass keeps the state h before every so many steps; the backward pass re-makes the
-// states between. Few enough that a thread holds them in registers.
+// states between. Fewer kept: less memory and traffic, but more to hold while going back.
 constexpr int scan_state_every(int N) {
   return N <= 16 ? 8 : N <= 32 ? 2 : 1;
 }

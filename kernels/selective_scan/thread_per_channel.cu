@@ -7,28 +7,11 @@
 // a block through shared memory, over blocks by a second kernel. No atomics.
 #include "kernels/common/device/dispatch.cuh"
 #include "kernels/common/device/fast_math.cuh"
+#include "kernels/selective_scan/formula.cuh"
 #include "kernels/selective_scan/rows.h"
 
 namespace krait {
 namespace {
-
-constexpr float log2e = 1.44269504088896f, ln2 = 0.69314718055995f;
-
-template <class T>
-__device__ float at(const void* p, int64_t i) {
-  return float(static_cast<const T*>(p)[i]);
-}
-template <class T>
-__device__ void put(void* p, int64_t i, float v, bool accumulate) {
-  T& x = static_cast<T*>(p)[i];
-  x = T(accumulate ? float(x) + v : v);
-}
-__device__ float sigmoid(float x) {
-  return 1.0f / (1.0f + __expf(-x));
-}
-__device__ float step_size(float x, bool softplus) {
-  return !softplus || x > 20.0f ? x : log1pf(expf(x));
-}
 
 // Reads B and C of `count` tokens, in the order of the scan from step `from`, into (count, 2 NP).
 template <class T, int NP, class P, class S>

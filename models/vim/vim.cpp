@@ -70,8 +70,7 @@ Norm norm_of(const VimConfig& c) {
   return c.rms_norm ? Norm::rms : Norm::layer;
 }
 
-// Where both are rotated, add_norm rotates their sum: rotate(h) + rotate(r) =
-// rotate(h + r).
+// Where both are rotated, add_norm rotates their sum: rotate(h) + rotate(r) = rotate(h + r).
 bool rotates_sum(const VimConfig& c) {
   return c.if_rope && c.if_rope_residual && !c.if_bidirectional;
 }
