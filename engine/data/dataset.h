@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "kernels/augment/choices.h"
 
 namespace krait {
 
@@ -27,15 +28,59 @@ Dataset load_cifar100(const std::string& path, bool train);  // fine labels
 // noise: lets everything run with no download. Deterministic.
 Dataset synthetic(bool train, int64_t count);
 
-// How a batch is made from the data set, on the device, from (seed, step).
-struct AugmentOptions {
-  int size = 32;         // pictures are scaled to size x size (bilinear) after the crop
-  int crop_padding = 4;  // random crop out of a picture padded by so many zero pixels; 0: no crop
-  bool flip = true;
-  std::array<double, 3> mean{}, stddev{};
-  double smoothing = 0;  // label smoothing: s/C everywhere, 1 - s + s/C at the label
-  bool mix = false;      // mixup or CutMix as StepState says
+// How pictures of a batch are mixed: timm's Mixup. Picture i's partner is picture B-1-i.
+struct MixOptions {
+  double mixup = 0, cutmix = 0;   // alpha of Beta(alpha, alpha), which lambda is drawn from; 0: off
+  double prob = 1;                // how often a batch, pair or picture is mixed
+  double switch_prob = 0.5;       // how often that is CutMix, where both are on
+  MixMode mode = MixMode::batch;  // one lambda and box for a batch, a pair, or each picture
+  // CutMix boxes with sides in [low, high) x the picture's side; {0, 0}: sqrt(1 - lambda) x side.
+  std::array<double, 2> cutmix_minmax{};
+  bool cuts() const { return cutmix > 0 || cutmix_minmax[1] > 0; }
+  bool any() const { return mixup > 0 || cuts(); }
 };
+
+// timm's RandomErasing, on the normalised picture: boxes of 2 to 33 % of the area, shape
+// log-uniform in 0.3 .. 3.3.
+struct EraseOptions {
+  double prob = 0;
+  EraseMode mode = EraseMode::pixel;  // pixel: N(0, 1) for each; rand: one colour; constant: 0
+  int count = 1;                      // 1 .. count boxes, which share the area
+};
+
+// How a batch is made from the data set, on the device, from (seed, step). The order: crop and
+// scale, flip, operations (auto_augment, three_augment, color_jitter), normalise, erase, mix.
+struct AugmentOptions {
+  int size = 32;  // of the pictures made: size x size
+  Crop crop = Crop::padded;
+  int crop_padding = 4;                     // padded: so many pixels around the picture; 0: no crop
+  Pad pad = Pad::mean;                      // padded: their colour. mean: round(255 mean)
+  double scale_low = 0.08, scale_high = 1;  // resized: share of the picture's area
+  double ratio_low = 3 / 4.0, ratio_high = 4 / 3.0;  // resized: width / height
+  double crop_ratio = 0.875;                         // central
+  // Of scaling, as Pillow does it. random: one of the two for each picture.
+  Interpolation interpolation = Interpolation::bilinear;
+  bool flip = true;  // mirror half of the pictures
+  // "": none; timm's "rand-m9-mstd0.5-inc1" and so on; AutoAugment's "cifar10", "v0", "v0r",
+  // "original", "originalr" (with "-mstd0.5" if wanted).
+  std::string auto_augment;
+  bool three_augment = false;  // grayscale, solarize or blur, one of them for each picture
+  double color_jitter = 0;     // brightness, contrast, saturation: factors in 1 - v .. 1 + v
+  std::array<double, 3> mean{}, stddev{};
+  EraseOptions erase;
+  double smoothing = 0;  // label smoothing: s/C everywhere, 1 - s + s/C at the label
+  bool mix = false;      // mixup or CutMix: in mode batch as StepState says, see draw_mix
+  MixOptions mixing;     // for the modes pair and elem, which are drawn on the device
+};
+
+// InputError with one line that names the option, if something is out of range or not there.
+void check_augment(const AugmentOptions& options);
+// Values by the names of the command line. InputError names the known ones.
+Crop crop_named(const std::string& name);  // none padded resized simple published central
+Pad pad_named(const std::string& name);    // mean zero reflect
+Interpolation interpolation_named(const std::string& name);  // bilinear bicubic random
+EraseMode erase_mode_named(const std::string& name);         // pixel rand const
+MixMode mix_mode_named(const std::string& name);             // batch pair elem
 
 // A data set in device memory, with the order its pictures are taken in.
 class DeviceDataset {
@@ -44,15 +89,17 @@ class DeviceDataset {
   int64_t count() const { return count_; }
   int classes() const { return classes_; }
   // The order of one epoch: a permutation that depends on (seed, epoch), or 0, 1, 2, ...
-  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch);
+  // `repeats` > 1 (Hoffer et al. 2020; timm's RepeatAugSampler): each picture so many times in a
+  // row, and so only every repeats-th picture of the permutation.
+  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats = 1);
   void in_order(Context& ctx);
 
   struct Batch {
     Tensor images;   // (B, 3, size, size) of type `dtype`
     Tensor targets;  // (B, classes) accum
   };
-  // Pictures order[first .. first + B) where first = ctx.state->first, augmented when `augment`
-  // says so. Never recorded on a tape.
+  // Pictures order[first .. first + B) where first = ctx.state->first. Not `train`: only size,
+  // interpolation, mean, stddev and crop central count. Never recorded on a tape.
   Batch batch(Context& ctx, int64_t B, const AugmentOptions& augment, bool train,
               DType dtype) const;
 
@@ -62,12 +109,9 @@ class DeviceDataset {
   int classes_, height_, width_;
 };
 
-// Chooses the batch's mixing for step `state.step`: timm's Mixup in mode "batch". With probability
-// `prob`, CutMix with probability `switch_prob` (when both are on), lambda ~ Beta(alpha, alpha).
-// Runs on the host, so that CPU and GPU mix alike.
-struct MixOptions {
-  double mixup = 0, cutmix = 0, prob = 1, switch_prob = 0.5;
-};
+// Chooses the batch's mixing for step `state.step`, in mode "batch": with probability `prob`,
+// CutMix with probability `switch_prob` (when both are on), lambda ~ Beta(alpha, alpha). Nothing in
+// the other modes. Runs on the host, so that CPU and GPU mix alike. `size`: side of the pictures.
 void draw_mix(StepState& state, const MixOptions& options, int size);
 
 }  // namespace krait

@@ -20,13 +20,15 @@ DeviceDataset::DeviceDataset(Context& ctx, const Dataset& data)
   in_order(ctx);
 }
 
-void DeviceDataset::shuffle(Context& ctx, uint64_t seed, uint64_t epoch) {
+void DeviceDataset::shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats) {
+  KRAIT_INPUT(repeats >= 1, "each picture ", repeats, " times");
   std::vector<int32_t> order(count_);
   std::iota(order.begin(), order.end(), 0);
   for (int64_t i = count_ - 1; i > 0; --i) {  // Fisher-Yates
     const Random4 r = philox(seed, static_cast<uint32_t>(Draw::order), epoch, i);
     std::swap(order[i], order[below(r.word[0], static_cast<uint32_t>(i + 1))]);
   }
+  for (int64_t i = count_ - 1; i > 0; --i) order[i] = order[i / repeats];
   ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
 }
 
@@ -40,8 +42,7 @@ DeviceDataset::Batch DeviceDataset::batch(Context& ctx, int64_t B, const Augment
                                           bool train, DType dtype) const {
   const int64_t channels = images_.shape(1), S = augment.size;
   KRAIT_CHECK(B > 0 && B <= count_, "a batch of ", B, " out of ", count_, " pictures");
-  KRAIT_CHECK(S > 0 && augment.crop_padding >= 0, "batch: size ", S, ", crop padding ",
-              augment.crop_padding);
+  check_augment(augment);
   KRAIT_CHECK(channels <= MakeBatch::max_channels, "pictures with ", channels, " channels");
   KRAIT_CHECK(ctx.state || ctx.measuring(), "batch: the context has no StepState");
   Batch out{ctx.empty({B, channels, S, S}, dtype), ctx.empty({B, classes_}, accum(dtype))};

@@ -57,7 +57,7 @@ void draw_mix(StepState& state, const MixOptions& options, int size) {
   state.mix = Mix::none;
   state.lambda = 1;
   state.box_x0 = state.box_x1 = state.box_y0 = state.box_y1 = 0;
-  if (options.mixup <= 0 && options.cutmix <= 0) return;
+  if (!options.any() || options.mode != MixMode::batch) return;
   Numbers numbers(state.seed, state.step);
   if (numbers.uniform() >= options.prob) return;
   const bool cutmix =
