@@ -63,14 +63,14 @@ struct AugmentOptions {
   bool flip = true;  // mirror half of the pictures
   // "": none; timm's "rand-m9-mstd0.5-inc1" and so on; AutoAugment's "cifar10", "v0", "v0r",
   // "original", "originalr" (with "-mstd0.5" if wanted).
-  std::string auto_augment;
+  std::string auto_augment = {};
   bool three_augment = false;  // grayscale, solarize or blur, one of them for each picture
   double color_jitter = 0;     // brightness, contrast, saturation: factors in 1 - v .. 1 + v
   std::array<double, 3> mean{}, stddev{};
-  EraseOptions erase;
-  double smoothing = 0;  // label smoothing: s/C everywhere, 1 - s + s/C at the label
-  bool mix = false;      // mixup or CutMix: in mode batch as StepState says, see draw_mix
-  MixOptions mixing;     // for the modes pair and elem, which are drawn on the device
+  EraseOptions erase = {};
+  double smoothing = 0;    // label smoothing: s/C everywhere, 1 - s + s/C at the label
+  bool mix = false;        // mixup or CutMix: in mode batch as StepState says, see draw_mix
+  MixOptions mixing = {};  // for the modes pair and elem, which are drawn on the device
 };
 
 // InputError with one line that names the option, if something is out of range or not there.
