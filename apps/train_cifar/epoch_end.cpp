@@ -1,0 +1,114 @@
+// What follows an epoch: evaluation, a line for the reader, a line for the log, a checkpoint.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "apps/train_cifar/progress.h"
+#include "apps/train_cifar/trainer.h"
+
+namespace krait {
+
+// Evaluates, prints, logs and saves. Out of time, it is called within an epoch.
+void Trainer::finish_epoch() {
+  const bool whole = now_.step_in_epoch == 0;
+  const int64_t epoch = whole ? now_.epoch - 1 : now_.epoch;
+  const Totals t = now_.epoch_totals;
+  const double seconds = now_.epoch_seconds;
+  if (whole) {
+    now_.epoch_totals = {};
+    now_.epoch_seconds = 0;
+  } else {
+    fmt::print("{} minutes are over\n", options_.max_minutes);
+  }
+  const Evaluation e = evaluate();
+  const std::optional<Evaluation> average = evaluate_average();
+  const bool best = e.acc1 > now_.best_acc1 || now_.best_epoch < 0;
+  if (best) {
+    now_.best_acc1 = e.acc1;
+    now_.best_epoch = epoch;
+  }
+  now_.seconds = seconds_before_ + elapsed();
+  const double lr = state_of(now_.step - 1).lr, loss = t.loss / std::max<int64_t>(t.count, 1);
+  const double speed = t.count / std::max(seconds, 1e-9);
+  fmt::print(
+      "epoch {}/{}  lr {:.2e}  train loss {:.4f}  test loss {:.4f}  Acc@1 {:.2f}  Acc@5 "
+      "{:.2f}  best {:.2f}  {:.0f} images/s  {}  {}\n",
+      epoch + 1, options_.epochs, lr, loss, e.loss, e.acc1, e.acc5, now_.best_acc1, speed,
+      human_time(now_.seconds), human_bytes(ctx_.arena().extent()));
+  if (average)
+    fmt::print("  average of the weights: test loss {:.4f}  Acc@1 {:.2f}  Acc@5 {:.2f}\n",
+               average->loss, average->acc1, average->acc5);
+  std::fflush(stdout);
+  if (options_.output_dir.empty()) return;
+  save(best);
+  if (!whole) return;  // the log has one line per epoch
+  nlohmann::ordered_json line = {{"train_lr", lr},
+                                 {"train_loss", loss},
+                                 {"test_loss", e.loss},
+                                 {"test_acc1", e.acc1},
+                                 {"test_acc5", e.acc5},
+                                 {"epoch", epoch},
+                                 {"n_parameters", params_.count()},
+                                 {"images_per_second", speed},
+                                 {"seconds", now_.seconds}};
+  if (average) {
+    line["test_loss_ema"] = average->loss;
+    line["test_acc1_ema"] = average->acc1;
+    line["test_acc5_ema"] = average->acc5;
+  }
+  std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
+  log << line.dump() << "\n";
+  KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
+}
+
+// Written while the training goes on; the next save, or train(), waits for it.
+void Trainer::save(bool best) {
+  if (options_.output_dir.empty()) return;
+  const std::filesystem::path folder(options_.output_dir);
+  std::vector<std::string> names = {(folder / "checkpoint.safetensors").string()};
+  if (best) names.push_back((folder / "best_checkpoint.safetensors").string());
+  writer_.save(ctx_, names, params_, now_);
+}
+
+Evaluation Trainer::evaluate() {
+  const bool was_training = std::exchange(ctx_.training, false);
+  ctx_.fill(test_totals_, 0);
+  const int64_t most = std::min(options_.batch_size, test_data_.count());
+  for (int64_t first = 0; first < test_data_.count(); first += most) {
+    const int64_t B = std::min(most, test_data_.count() - first);  // the last batch may be smaller
+    auto infer = [&] {
+      auto [images, targets] = test_data_.batch(ctx_, B, plain_, false, type_);
+      Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
+      cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>());
+    };
+    if (ctx_.measuring()) {
+      infer();
+      break;
+    }
+    StepState state;
+    state.first = first;
+    channel_.send(state);
+    evaluation_graphs_.run(ctx_, {B, params_.using_ema()}, infer);
+    channel_.exchange();  // waits for the batch before this one
+  }
+  channel_.drain();
+  Totals t;
+  ctx_.download(&t, test_totals_, sizeof t);
+  ctx_.training = was_training;
+  const double n = std::max<int64_t>(t.count, 1);
+  return {t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n};
+}
+
+std::optional<Evaluation> Trainer::evaluate_average() {
+  if (!params_.flat(ParamStore::Role::ema)) return {};
+  params_.use_ema(ctx_, true);
+  const Evaluation e = evaluate();
+  params_.use_ema(ctx_, false);
+  return e;
+}
+
+}  // namespace krait

@@ -1,0 +1,204 @@
+// Sets a training up: data, model, options, a checkpoint to go on from, memory.
+#include <algorithm>
+#include <fmt/format.h>
+#include <limits>
+#include <utility>
+
+#include "apps/train_cifar/progress.h"
+#include "apps/train_cifar/trainer.h"
+
+namespace krait {
+namespace {
+
+Dataset load_set(const TrainOptions& o, bool train) {
+  if (o.data_set == "CIFAR100") return load_cifar100(o.data_path, train);
+  if (o.data_set == "CIFAR10") return load_cifar10(o.data_path, train);
+  return synthetic(train, train ? 10000 : 2000);
+}
+
+Backend backend_of(const TrainOptions& o) {
+  if (o.device == "auto") return available(Backend::cuda) ? Backend::cuda : Backend::cpu;
+  return o.device == "cuda" ? Backend::cuda : Backend::cpu;
+}
+
+DType type_of(const TrainOptions& o, Backend backend) {
+  const std::string p = o.precision != "auto"      ? o.precision
+                        : backend == Backend::cuda ? "bf16"
+                                                   : "fp32";
+  return p == "bf16" ? DType::bf16 : DType::f32;
+}
+
+// The named model, or the checkpoint's when no name was given, changed as the options say.
+VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset& data) {
+  VimConfig c = !o.model_given && from.state && !from.state->config.empty()
+                    ? vim_config_from_json(from.state->config)
+                    : vim_config(o.model);
+  if (o.patch_size) c.patch_size = c.stride = *o.patch_size;
+  if (o.stride) c.stride = *o.stride;
+  if (o.depth) c.depth = *o.depth;
+  if (o.embed_dim) c.embed_dim = *o.embed_dim;
+  if (o.d_state) c.d_state = *o.d_state;
+  if (o.d_conv) c.d_conv = *o.d_conv;
+  if (o.expand) c.expand = *o.expand;
+  if (o.dt_rank) c.dt_rank = *o.dt_rank;
+  if (o.input_size) c.img_size = *o.input_size;
+  c.drop_rate = o.drop;
+  c.drop_path_rate = o.drop_path;
+  c.num_classes = data.classes;
+  check(c);
+  KRAIT_INPUT(c.final_pool_type != "all",
+              "final_pool_type all gives one answer per token: it "
+              "cannot be trained on one label per picture");
+  return c;
+}
+
+constexpr int never = std::numeric_limits<int>::max();  // so many steps before one is recorded
+
+Checkpoint checkpoint_of(const TrainOptions& o) {
+  return o.resume.empty() ? Checkpoint{} : read_checkpoint(o.resume);
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainOptions& options)
+    : options_(options),
+      train_set_(load_set(options, true)),
+      test_set_(load_set(options, false)),
+      resumed_(checkpoint_of(options)),
+      config_(config_of(options, resumed_, train_set_)),
+      ctx_(backend_of(options)),
+      type_(type_of(options, ctx_.device().backend)),
+      params_([this](ParamStore& s) {
+        vim_weights(
+            config_, s,
+            options_.mixer_init == "published" ? MixerInit::published : MixerInit::repaired);
+      }),
+      train_data_(ctx_, train_set_),
+      test_data_(ctx_, test_set_),
+      channel_(ctx_),
+      graph_(options.eager ? never : 3),
+      evaluation_graphs_(options.eager ? never : 1),
+      started_(std::chrono::steady_clock::now()) {
+  ctx_.allow_tf32 = options_.precision == "tf32";
+  for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
+  const int64_t B = options_.batch_size;
+  KRAIT_INPUT(options_.eval || train_data_.count() >= B, "--batch-size is ", B, "; ",
+              train_set_.name, " has ", train_data_.count(), " training pictures");
+  if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
+  steps_per_epoch_ = train_data_.count() / B;
+
+  plain_ = {.size = config_.img_size,
+            .crop_padding = 0,
+            .flip = false,
+            .mean = train_set_.mean,
+            .stddev = train_set_.stddev};
+  augment_ = plain_;
+  augment_.crop_padding = options_.crop_padding;
+  augment_.flip = options_.flip;
+  augment_.smoothing = options_.smoothing;
+  augment_.mix = options_.mixup > 0 || options_.cutmix > 0;
+  mix_ = {.mixup = options_.mixup,
+          .cutmix = options_.cutmix,
+          .prob = options_.mixup_prob,
+          .switch_prob = options_.mixup_switch_prob};
+  schedule_ = {.lr = options_.unscale_lr ? options_.lr : options_.lr * B / 512,
+               .warmup_lr = options_.warmup_lr,
+               .min_lr = options_.min_lr,
+               .epochs = double(options_.epochs),
+               .warmup_epochs = double(options_.warmup_epochs),
+               .constant = options_.sched == "constant"};
+  adam_ = {.beta1 = options_.opt_betas[0],
+           .beta2 = options_.opt_betas[1],
+           .eps = options_.opt_eps,
+           .weight_decay = options_.weight_decay,
+           .clip_grad = options_.clip_grad};
+  if (options_.model_ema) adam_.ema_decay = options_.model_ema_decay;
+
+  params_.allocate(
+      ctx_, type_,
+      {.gradients = !options_.eval, .moments = !options_.eval, .ema = options_.model_ema});
+  rope_ = rope_table(ctx_, config_, accum(type_));
+  train_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
+  test_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
+  ctx_.state = channel_.state();
+  now_.seed = options_.seed;
+  params_.initialise(ctx_, options_.seed);
+  if (!resumed_.path.empty()) load(resumed_.path);
+  now_.model = options_.model_given || now_.model.empty() ? options_.model : now_.model;
+  now_.config = to_json(config_);
+  now_.options = to_json(options_);
+  reserve_memory();
+}
+
+void Trainer::load(const std::string& path) {
+  load_checkpoint(ctx_, resumed_, params_, !options_.eval);
+  if (!resumed_.state) {
+    KRAIT_INPUT(options_.eval, path, " holds only weights: it can be evaluated, not resumed");
+    return;
+  }
+  now_ = *resumed_.state;
+  if (const std::string changed = changed_options(options_, now_.options);
+      !options_.eval && !changed.empty())
+    fmt::print("changed since the checkpoint: {}\n", changed);
+  resumed_.content = {};  // the file's bytes are no longer needed
+}
+
+// Finds out what a step needs and takes it from the device, re-making layers if it does not fit
+// otherwise; says what would fit if it still does not.
+void Trainer::reserve_memory() {
+  auto need = [&](int64_t batch) {
+    const int64_t keep = options_.batch_size;
+    options_.batch_size = batch;
+    const size_t bytes = ctx_.measure([&] {
+      if (!options_.eval) {
+        update(ctx_, forward_backward(ctx_));
+        ctx_.training = false;
+      } else {
+        evaluate();
+      }
+    });
+    options_.batch_size = keep;
+    return bytes;
+  };
+  const size_t free = free_memory(ctx_.device().backend);
+  ctx_.remake_layers = options_.remake == "on";
+  size_t bytes = need(options_.batch_size);
+  if (bytes > free && options_.remake == "auto" && !options_.eval) {
+    ctx_.remake_layers = true;
+    const size_t all = std::exchange(bytes, need(options_.batch_size));
+    if (bytes <= free)
+      fmt::print(
+          "a step that keeps what it computes takes {}, {} are free: the layers are re-made in the "
+          "backward pass (--remake)\n",
+          human_bytes(all), human_bytes(free));
+  }
+  if (bytes > free) {
+    int64_t fits = 0;
+    for (int64_t step = options_.batch_size; step > 0; step /= 2)
+      while (fits + step < options_.batch_size && need(fits + step) <= free) fits += step;
+    if (mix_.mixup > 0 || mix_.cutmix > 0) fits -= fits % 2;
+    throw OutOfMemory(
+        cat("out of memory: a step of batch ", options_.batch_size, " asks for ", bytes, " bytes (",
+            human_bytes(bytes), "); ", ctx_.persistent_bytes(),
+            " bytes are in use for parameters and data, and ", human_bytes(free),
+            " are free on the ", ctx_.device().name, "; ",
+            fits > 0 ? cat("a batch of ", fits, " would fit (--batch-size ", fits, ")")
+                     : std::string("not even a batch of 1 would fit")),
+        bytes, ctx_.persistent_bytes());
+  }
+  size_t most = bytes;
+  if (!options_.eval) most = std::max(most, ctx_.measure([&] { evaluate(); }));
+  ctx_.reserve(most);
+}
+
+void Trainer::print_summary() const {
+  fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}{}\n", now_.model,
+             train_set_.name, params_.count(), config_.tokens(), ctx_.device().name,
+             type_ == DType::bf16 ? "bf16"
+             : ctx_.allow_tf32    ? "tf32"
+                                  : "fp32",
+             human_bytes(ctx_.arena().size()),
+             ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
+}
+
+}  // namespace krait
