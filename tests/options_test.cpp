@@ -96,7 +96,7 @@ TEST_CASE("options: mistakes are one clear line") {
   CHECK(error("--opt-betas 0.9 1.5") == "--opt-betas is 1.5; it must be 0 to 0.9999999");
   CHECK(error("--device gpu") == "--device is 'gpu'; it must be auto, cpu or cuda");
   CHECK(error("--data-set MNIST") ==
-        "--data-set is 'MNIST'; it must be CIFAR10, CIFAR100 or SYNTHETIC");
+        "--data-set is 'MNIST'; it must be CIFAR10, CIFAR100, IMAGE_FOLDER, IMNET or SYNTHETIC");
   CHECK(error("--mixup 0.8 --batch-size 63").find("--batch-size is 63; it must be even") == 0);
   CHECK(error("--cutmix 1 --batch-size 63").find("--batch-size is 63; it must be even") == 0);
   CHECK(error("--batch-size 63") == "no error");

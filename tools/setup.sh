@@ -40,7 +40,7 @@ install_packages() {
 
 # All that building and testing needs. More packages may be named.
 install_needed() {
-  local needed=(libfmt-dev nlohmann-json3-dev libcli11-dev doctest-dev zlib1g-dev "$@")
+  local needed=(libfmt-dev nlohmann-json3-dev libcli11-dev doctest-dev zlib1g-dev libstb-dev "$@")
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     local command absent=()
     for command in g++ cmake ninja; do command -v $command >/dev/null || absent+=("$command"); done

@@ -42,6 +42,11 @@ void Trainer::finish_epoch() {
   if (average)
     fmt::print("  average of the weights: test loss {:.4f}  Acc@1 {:.2f}  Acc@5 {:.2f}\n",
                average->loss, average->acc1, average->acc5);
+  const double waited = train_data_->seconds_waited() - seconds_waited_;
+  seconds_waited_ += waited;
+  if (waited > 1 && waited > 0.05 * seconds)
+    fmt::print("  {:.1f} of {:.1f} s went by waiting for pictures to be decoded\n", waited,
+               seconds);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
   save(best);
@@ -77,11 +82,11 @@ void Trainer::save(bool best) {
 Evaluation Trainer::evaluate() {
   const bool was_training = std::exchange(ctx_.training, false);
   ctx_.fill(test_totals_, 0);
-  const int64_t most = std::min(options_.batch_size, test_data_.count());
-  for (int64_t first = 0; first < test_data_.count(); first += most) {
-    const int64_t B = std::min(most, test_data_.count() - first);  // the last batch may be smaller
+  const int64_t most = std::min(options_.batch_size, test_data_->count());
+  for (int64_t first = 0; first < test_data_->count(); first += most) {
+    const int64_t B = std::min(most, test_data_->count() - first);  // the last batch may be smaller
     auto infer = [&] {
-      auto [images, targets] = test_data_.batch(ctx_, B, plain_, false, type_);
+      auto [images, targets] = test_data_->batch(ctx_, B, plain_, false, type_);
       Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
       cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>());
     };
@@ -91,6 +96,7 @@ Evaluation Trainer::evaluate() {
     }
     StepState state;
     state.first = first;
+    test_data_->prepare(ctx_, state, B);
     channel_.send(state);
     evaluation_graphs_.run(ctx_, {B, params_.using_ema()}, infer);
     channel_.exchange();  // waits for the batch before this one

@@ -36,9 +36,17 @@ void each_option(TrainOptions& o, F&& f) {
   f.number("model-ema-decay", o.model_ema_decay, 0, 0.9999999, "of that average, per step");
 
   f.group("Data");
-  f.choice("data-set", o.data_set, {"CIFAR10", "CIFAR100", "SYNTHETIC"},
-           "SYNTHETIC: drawn pictures, no download");
-  f.text("data-path", o.data_path, "folder with the binary files, or the official .tar.gz");
+  f.choice(
+      "data-set", o.data_set, {"CIFAR10", "CIFAR100", "IMAGE_FOLDER", "IMNET", "SYNTHETIC"},
+      "IMAGE_FOLDER, IMNET: train/CLASS/*.png|jpg|jpeg|bmp and val/CLASS/...; SYNTHETIC: drawn "
+      "pictures, no download");
+  f.text("data-path", o.data_path,
+         "of CIFAR: folder with the binary files, or the official .tar.gz");
+  f.number("num_workers", o.num_workers, 0, 1024,
+           "threads that read an image folder; 0: all cores");
+  f.number("cache-gb", o.cache_gb, 0, 1e6, "decoded pictures of an image folder kept in memory");
+  f.flag("pin-mem", "--pin-mem,!--no-pin-mem", o.pin_mem,
+         "copy an image folder's batches to the GPU from pinned memory (on)");
   f.number("crop-padding", o.crop_padding, 0, 32, "random crop out of a picture padded so much");
   f.flag("flip", "--flip,!--no-flip", o.flip, "random horizontal flip (on)");
   f.number("smoothing", o.smoothing, 0, 0.999, "label smoothing");

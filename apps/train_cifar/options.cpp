@@ -221,8 +221,9 @@ std::string to_json(const TrainOptions& options) {
 std::string changed_options(const TrainOptions& now, const std::string& saved_json) {
   const auto saved = nlohmann::json::parse(saved_json, nullptr, false);
   if (!saved.is_object()) return "";
-  static const std::set<std::string> where = {"output_dir",  "resume",      "eval",  "data-path",
-                                              "max-minutes", "print-every", "eager", "remake"};
+  static const std::set<std::string> where = {"output_dir",  "resume",      "eval",   "data-path",
+                                              "max-minutes", "print-every", "eager",  "remake",
+                                              "num_workers", "cache-gb",    "pin-mem"};
   const auto current = as_json(now);
   std::string s;
   for (const auto& [name, value] : current.items()) {

@@ -22,6 +22,9 @@ struct TrainOptions {
   double model_ema_decay = 0.99996;
   // Data
   std::string data_set = "CIFAR10", data_path = ".data";
+  int num_workers = 0;  // threads that read image folders; 0: as many as there are cores
+  double cache_gb = 4;  // decoded pictures of image folders kept in memory
+  bool pin_mem = true;
   int crop_padding = 4;
   bool flip = true;
   double smoothing = 0.1, mixup = 0, cutmix = 0, mixup_prob = 1, mixup_switch_prob = 0.5;

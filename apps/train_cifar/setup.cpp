@@ -2,18 +2,41 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include "apps/train_cifar/progress.h"
 #include "apps/train_cifar/trainer.h"
+#include "engine/data/image_folder.h"
 
 namespace krait {
 namespace {
 
+int workers(const TrainOptions& o) {
+  return o.num_workers > 0 ? o.num_workers
+                           : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 Dataset load_set(const TrainOptions& o, bool train) {
   if (o.data_set == "CIFAR100") return load_cifar100(o.data_path, train);
   if (o.data_set == "CIFAR10") return load_cifar10(o.data_path, train);
-  return synthetic(train, train ? 10000 : 2000);
+  if (o.data_set == "SYNTHETIC") return synthetic(train, train ? 10000 : 2000);
+  return list_image_folder(o.data_path, train, workers(o));
+}
+
+std::unique_ptr<BatchSource> source_of(Context& ctx, const Dataset& set, const TrainOptions& o,
+                                       const AugmentOptions& augment, bool train,
+                                       int64_t all_pictures) {
+  if (set.files.empty()) return std::make_unique<DeviceDataset>(ctx, set);
+  const double share = static_cast<double>(set.count()) / static_cast<double>(all_pictures);
+  return std::make_unique<FolderSource>(
+      ctx, set,
+      FolderOptions{.batch = std::min(o.batch_size, set.count()),
+                    .train = train,
+                    .augment = augment,
+                    .threads = workers(o),
+                    .cache_bytes = static_cast<size_t>(o.cache_gb * share * (1 << 30)),
+                    .pinned = o.pin_mem});
 }
 
 Backend backend_of(const TrainOptions& o) {
@@ -62,8 +85,8 @@ Checkpoint checkpoint_of(const TrainOptions& o) {
 
 Trainer::Trainer(const TrainOptions& options)
     : options_(options),
-      train_set_(load_set(options, true)),
-      test_set_(load_set(options, false)),
+      train_set_(load_set(options, !options.eval)),  // an evaluation needs no training pictures
+      test_set_(options.eval ? train_set_ : load_set(options, false)),
       resumed_(checkpoint_of(options)),
       config_(config_of(options, resumed_, train_set_)),
       ctx_(backend_of(options)),
@@ -73,8 +96,6 @@ Trainer::Trainer(const TrainOptions& options)
             config_, s,
             options_.mixer_init == "published" ? MixerInit::published : MixerInit::repaired);
       }),
-      train_data_(ctx_, train_set_),
-      test_data_(ctx_, test_set_),
       channel_(ctx_),
       graph_(options.eager ? never : 3),
       evaluation_graphs_(options.eager ? never : 1),
@@ -82,10 +103,10 @@ Trainer::Trainer(const TrainOptions& options)
   ctx_.allow_tf32 = options_.precision == "tf32";
   for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
   const int64_t B = options_.batch_size;
-  KRAIT_INPUT(options_.eval || train_data_.count() >= B, "--batch-size is ", B, "; ",
-              train_set_.name, " has ", train_data_.count(), " training pictures");
+  KRAIT_INPUT(options_.eval || train_set_.count() >= B, "--batch-size is ", B, "; ",
+              train_set_.name, " has ", train_set_.count(), " training pictures");
   if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
-  steps_per_epoch_ = train_data_.count() / B;
+  steps_per_epoch_ = train_set_.count() / B;
 
   plain_ = {.size = config_.img_size,
             .crop_padding = 0,
@@ -97,6 +118,14 @@ Trainer::Trainer(const TrainOptions& options)
   augment_.flip = options_.flip;
   augment_.smoothing = options_.smoothing;
   augment_.mix = options_.mixup > 0 || options_.cutmix > 0;
+  if (!train_set_.files.empty()) {  // as the published trainer does on ImageNet
+    augment_.crop = Crop::resized;
+    plain_.crop = Crop::central;
+    augment_.interpolation = plain_.interpolation = Interpolation::bicubic;
+  }
+  const int64_t pictures = train_set_.count() + test_set_.count();
+  train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
+  test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures);
   mix_ = {.mixup = options_.mixup,
           .cutmix = options_.cutmix,
           .prob = options_.mixup_prob,

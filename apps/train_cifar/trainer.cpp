@@ -18,7 +18,7 @@ Tensor Trainer::forward_backward(Context& ctx) {
   auto recording = ctx.record(tape);
   params_.watch(tape);  // gradients go to their own memory
   auto [images, targets] =
-      train_data_.batch(ctx, options_.batch_size, augment_, true, type_);  // (B, 3, S, S), (B, C)
+      train_data_->batch(ctx, options_.batch_size, augment_, true, type_);  // (B, 3, S, S), (B, C)
   Tensor logits = vim(ctx, config_, vim_weights(config_, params_), rope_, images);  // (B, C)
   Tensor loss = cross_entropy(ctx, logits, targets, train_totals_.as<Totals>());    // (1)
   tape.backward(ctx, loss);
@@ -60,6 +60,7 @@ void Trainer::explain_not_finite(const StepState& at) {
     if (what.empty() && !ctx_.all_finite(params_.part(ParamStore::Role::master, p)))
       what = "parameter " + p.name;
   if (what.empty()) {
+    train_data_->prepare(ctx_, at, options_.batch_size);
     channel_.send(at);
     ctx_.watch_finite(true);
     forward_backward(ctx_);
@@ -110,13 +111,14 @@ void Trainer::train_epoch() {
         epoch_seconds_before +
         std::chrono::duration<double>(std::chrono::steady_clock::now() - epoch_start).count();
   };
-  train_data_.shuffle(ctx_, now_.seed, epoch);
+  train_data_->shuffle(ctx_, now_.seed, epoch);
   ctx_.upload(train_totals_, &now_.epoch_totals, sizeof(Totals));
   Progress progress(fmt::format("epoch {}/{}", epoch + 1, options_.epochs), steps_per_epoch_,
                     options_.print_every);
   int64_t at = now_.step % steps_per_epoch_;
   while (at < steps_per_epoch_) {
     const StepState state = state_of(now_.step);
+    train_data_->prepare(ctx_, state, B);
     channel_.send(state);
     graph_.run(ctx_, [&] { update(ctx_, forward_backward(ctx_)); });
     const auto arrived = channel_.exchange();

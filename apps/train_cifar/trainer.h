@@ -57,7 +57,7 @@ class Trainer {
   DType type_;  // of activations
   ParamStore params_;
   RopeTable rope_;
-  DeviceDataset train_data_, test_data_;
+  std::unique_ptr<BatchSource> train_data_, test_data_;
   AugmentOptions augment_, plain_;
   MixOptions mix_;
   Schedule schedule_;
@@ -74,6 +74,7 @@ class Trainer {
   double last_loss_ = 0;
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;
+  double seconds_waited_ = 0;  // for pictures from files, up to this epoch
 };
 
 }  // namespace krait

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/data/batch_source.h"
 #include "kernels/augment/choices.h"
 
 namespace krait {
@@ -15,6 +16,7 @@ struct Dataset {
   std::vector<std::string> class_names;
   std::vector<uint8_t> images;  // (count, channels, height, width)
   std::vector<int32_t> labels;
+  std::vector<std::string> files = {};     // instead of images: where they are (image folders)
   std::array<double, 3> mean{}, stddev{};  // of the training set's channels, pixels in [0, 1]
   int64_t count() const { return static_cast<int64_t>(labels.size()); }
 };
@@ -83,25 +85,20 @@ EraseMode erase_mode_named(const std::string& name);         // pixel rand const
 MixMode mix_mode_named(const std::string& name);             // batch pair elem
 
 // A data set in device memory, with the order its pictures are taken in.
-class DeviceDataset {
+class DeviceDataset : public BatchSource {
  public:
   DeviceDataset(Context& ctx, const Dataset& data);
-  int64_t count() const { return count_; }
-  int classes() const { return classes_; }
-  // The order of one epoch: a permutation that depends on (seed, epoch), or 0, 1, 2, ...
-  // `repeats` > 1 (Hoffer et al. 2020; timm's RepeatAugSampler): each picture so many times in a
-  // row, and so only every repeats-th picture of the permutation.
-  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats = 1);
-  void in_order(Context& ctx);
-
-  struct Batch {
-    Tensor images;   // (B, 3, size, size) of type `dtype`
-    Tensor targets;  // (B, classes) accum
-  };
-  // Pictures order[first .. first + B) where first = ctx.state->first. Not `train`: only size,
-  // interpolation, mean, stddev and crop central count. Never recorded on a tape.
+  // Room for `slots` pictures of side x side; picture j of an epoch is in slot j % slots, where
+  // someone else puts it: pictures() and labels().
+  DeviceDataset(Context& ctx, int classes, int64_t slots, int side, int64_t count);
+  int64_t count() const override { return count_; }
+  int classes() const override { return classes_; }
+  const Tensor& pictures() const { return images_; }  // (count or slots, channels, H, W) u8
+  const Tensor& labels() const { return labels_; }    // (count or slots) i32
+  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats = 1) override;
+  void in_order(Context& ctx) override;
   Batch batch(Context& ctx, int64_t B, const AugmentOptions& augment, bool train,
-              DType dtype) const;
+              DType dtype) const override;
 
  private:
   Tensor images_, labels_, order_;

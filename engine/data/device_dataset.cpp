@@ -20,15 +20,33 @@ DeviceDataset::DeviceDataset(Context& ctx, const Dataset& data)
   in_order(ctx);
 }
 
-void DeviceDataset::shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats) {
+DeviceDataset::DeviceDataset(Context& ctx, int classes, int64_t slots, int side, int64_t count)
+    : images_(ctx.persistent({slots, 3, side, side}, DType::u8)),
+      labels_(ctx.persistent({slots}, DType::i32)),
+      order_(ctx.persistent({count}, DType::i32)),
+      count_(count),
+      classes_(classes),
+      height_(side),
+      width_(side) {
+  std::vector<int32_t> order(count);
+  for (int64_t j = 0; j < count; ++j) order[j] = static_cast<int32_t>(j % slots);
+  ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
+}
+
+std::vector<int32_t> epoch_order(int64_t count, uint64_t seed, uint64_t epoch, int repeats) {
   KRAIT_INPUT(repeats >= 1, "each picture ", repeats, " times");
-  std::vector<int32_t> order(count_);
+  std::vector<int32_t> order(count);
   std::iota(order.begin(), order.end(), 0);
-  for (int64_t i = count_ - 1; i > 0; --i) {  // Fisher-Yates
+  for (int64_t i = count - 1; i > 0; --i) {  // Fisher-Yates
     const Random4 r = philox(seed, static_cast<uint32_t>(Draw::order), epoch, i);
     std::swap(order[i], order[below(r.word[0], static_cast<uint32_t>(i + 1))]);
   }
-  for (int64_t i = count_ - 1; i > 0; --i) order[i] = order[i / repeats];
+  for (int64_t i = count - 1; i > 0; --i) order[i] = order[i / repeats];
+  return order;
+}
+
+void DeviceDataset::shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats) {
+  const std::vector<int32_t> order = epoch_order(count_, seed, epoch, repeats);
   ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
 }
 

@@ -1,0 +1,19 @@
+// Scales pictures of any size as Pillow does: Image.resize with a filter that grows with the
+// reduction, in 8 bits, to the last bit. The device's kernel does the same for pictures of one
+// size.
+#pragma once
+
+#include "engine/data/image_file.h"
+
+namespace krait {
+
+struct Box {
+  int y = 0, x = 0, height = 0, width = 0;
+};
+
+// Part `from` of the picture, scaled to height x width, of which only `window` is worked out.
+// `out`: (3, window.height, window.width).
+void resize(const Picture& picture, const Box& from, int height, int width, const Box& window,
+            bool bicubic, uint8_t* out);
+
+}  // namespace krait
