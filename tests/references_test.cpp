@@ -215,6 +215,11 @@ Strings mistakes(Tree& tree, const std::string& folder, const std::string& markd
   for (const std::string& s : all_matches(text.prose, "`[\\w:]+`,? in\\s+`[\\w./]+\\.\\w+`"))
     wrong.push_back(s + ": write `path: name`");
 
+  // GitHub's Markdown takes the backslash away before a sign, formula or not.
+  for (const std::string& formula : all_matches(text.prose, "\\$[^$`\n]*\\$"))
+    if (std::regex_search(formula, std::regex("\\\\[^A-Za-z]")))
+      wrong.push_back("a backslash that will be lost: " + formula);
+
   // path, or path: name, name
   const std::regex reference(
       "([\\w./<>-]*[\\w>]\\.(?:cpp|h|cu|cuh|sh|md)\\b)(?:: ([A-Za-z_][\\w:]*(?:, "
@@ -340,7 +345,7 @@ TEST_CASE("references: what is stale is found") {
         "[x](README.md#the-tapes)", "[x](readme.md)", "[`adam_step`](optimizer.cpp)",
         "    trainer.cpp: Trainer::renew   text", "`kernels/<k>/tables.h`", "`Tapes`",
         "`adam_step(ctx)`", "`reference.cpp`", "    engine/ops/none/", "```\nengine/tape.cpp\n```",
-        "`decays` in `engine/params.cpp`"})
+        "`decays` in `engine/params.cpp`", "$a\\, b$"})
     CHECK_MESSAGE(wrong(stale) > 0, stale);
 
   Programs programs(tree);
