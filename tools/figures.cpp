@@ -147,9 +147,9 @@ std::string block() {
     s.arrow(at(c, 260) + at(c, 298)), s.text(c + 8, 283, "u (L, E)", "small", "start");
     s.arrow(at(c, 280) + at(c - 80, 280) + at(c - 80, 448));
     s.labelled(c - 55, 300, 150, 36, "x_proj", kind);
-    s.arrow(at(c, 336) + at(c, 368)), s.text(c + 6, 356, "(L, R)", "small", "start");
+    s.arrow(at(c, 336) + at(c, 368)), s.text(c + 6, 356, "dt (L, R)", "small", "start");
     s.labelled(c - 65, 370, 130, 36, "dt_proj, softplus", kind);
-    s.arrow(at(c, 406) + at(c, 448)), s.text(c + 6, 432, "dt (L, E)", "small", "start");
+    s.arrow(at(c, 406) + at(c, 448)), s.text(c + 6, 432, "&#916; (L, E)", "small", "start");
     s.arrow(at(c + 85, 336) + at(c + 85, 448));
     s.text(c + 92, 386, "B, C", "small", "start"), s.text(c + 92, 402, "(L, N)", "small", "start");
     s.labelled(c - 95, 450, 190, 44, side ? "scan, right to left" : "scan, left to right", kind);
@@ -179,9 +179,9 @@ std::string recurrence() {
     s.arrow(at(t ? x - 177 : 66, y) + at(x - 104, y)), s.sign(x - 90, y, "&#215;");
     s.arrow(at(x - 77, y) + at(x - 14, y)), s.sign(x, y, "+");
     s.arrow(at(x - 90, 238) + at(x - 90, y + 15));
-    s.text(x - 84, y + 46, "exp(dt" + i + up + "a)", "small", "start");
+    s.text(x - 84, y + 46, "exp(&#916;" + i + up + "a)", "small", "start");
     s.arrow(at(x, 238) + at(x, y + 15)),
-        s.text(x + 6, y + 46, "dt" + i + up + "B" + i + up + "u" + i, "small", "start");
+        s.text(x + 6, y + 46, "&#916;" + i + up + "B" + i + up + "u" + i, "small", "start");
     s.labelled(x - 112, 240, 150, 34, "token " + std::to_string(t), "a");
     s.arrow(at(x + 40, y) + at(x + 40, 92)),
         s.text(x + 46, 130, "C" + i + up + "h" + i, "small", "start");
@@ -191,7 +191,8 @@ std::string recurrence() {
   }
   s.line(at(773, y) + at(845, y));
   s.arrow(at(846, y + 128) + at(656, y + 128), "back");
-  s.text(430, 24, "Each token makes its own dt, B and C from u. y also gets D u, past the state.",
+  s.text(430, 24,
+         "Each token makes its own &#916;, B and C from u. y also gets D u, past the state.",
          "small");
   s.text(430, 42, "There are N states in a channel and E channels, all independent of each other.",
          "small");
@@ -199,7 +200,7 @@ std::string recurrence() {
          "Back: the gradient of h runs from the last token to the first through the same factors;",
          "small");
   s.text(430, 344,
-         "token t adds C times the gradient of its y, and passes on exp(dt a) times the sum.",
+         "token t adds C times the gradient of its y, and passes on exp(&#916; a) times the sum.",
          "small");
   return s.done();
 }
