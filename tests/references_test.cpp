@@ -227,7 +227,7 @@ Strings mistakes(Tree& tree, const std::string& folder, const std::string& markd
   for (const std::string& code : text.code) {
     for (std::sregex_iterator i(code.begin(), code.end(), reference), end; i != end; ++i) {
       const std::string path = (*i)[1], name = fs::path(path).filename().string();
-      if (foreign.count(name)) continue;
+      if (foreign.count(name) || path[0] == '/') continue;
       const std::string file = tree.find(folder, path);
       if (file.empty())
         wrong.push_back("no file (or several) " + path + ": " + code);
