@@ -96,11 +96,16 @@ class Tree {
       if (ends_with(p, "/" + path)) fit.push_back(p);
     return fit.size() == 1 ? fit[0] : "";
   }
+  // `name` is a word of the file's code; `Type::name` stands there so, or in the type's own file.
   bool has_name(const std::string& path, const std::string& name) {
-    const std::set<std::string>& in = words(path);
-    for (const std::string& part : all_matches(name, "\\w+"))
-      if (!in.count(part)) return false;
-    return true;
+    const size_t colon = name.rfind("::");
+    if (!words(path).count(colon == std::string::npos ? name : name.substr(colon + 2)))
+      return false;
+    const std::string code = without_comments(path);
+    return colon == std::string::npos ||
+           std::regex_search(code, std::regex("\\b" + name + "\\b")) ||
+           std::regex_search(code, std::regex("\\b(class|struct|namespace) " +
+                                              name.substr(0, colon) + "\\b[^;]*\\{"));
   }
   // Some code has the word, or for `_fwd` one that ends so.
   bool has_word(const std::string& word) const {
@@ -125,11 +130,12 @@ class Tree {
   }
   const std::set<std::string>& words(const std::string& path) {
     auto [at, is_new] = words_.try_emplace(path);
-    if (is_new) {
-      const char* comment = ends_with(path, ".sh") || ends_with(path, ".txt") ? "# .*" : "//.*";
-      at->second = words_of(std::regex_replace(contents(root / path), std::regex(comment), ""));
-    }
+    if (is_new) at->second = words_of(without_comments(path));
     return at->second;
+  }
+  std::string without_comments(const std::string& path) const {
+    const char* comment = ends_with(path, ".sh") || ends_with(path, ".txt") ? "# .*" : "//.*";
+    return std::regex_replace(contents(root / path), std::regex(comment), "");
   }
   std::set<std::string> paths_, all_words_;
   std::map<std::string, std::set<std::string>> words_;
@@ -341,11 +347,12 @@ TEST_CASE("references: what is stale is found") {
         "`Tape`, `ops/`, `adamw_step(ctx)`, `_fwd`, `h + 1`"})
     CHECK_MESSAGE(wrong(right) == 0, right);
   for (const std::string stale :
-       {"`engine/tape.cpp`", "`tape.h: Tape::forward`", "`tape.h: Tape, forwards`",
-        "[x](README.md#the-tapes)", "[x](readme.md)", "[`adam_step`](optimizer.cpp)",
-        "    trainer.cpp: Trainer::renew   text", "`kernels/<k>/tables.h`", "`Tapes`",
-        "`adam_step(ctx)`", "`reference.cpp`", "    engine/ops/none/", "```\nengine/tape.cpp\n```",
-        "`decays` in `engine/params.cpp`", "$a\\, b$"})
+       {"`engine/tape.cpp`", "`tape.h: Tape::forward`", "`step_channel.cpp: StepChannel::waiting_`",
+        "`tape.h: Tape, forwards`", "[x](README.md#the-tapes)", "[x](readme.md)",
+        "[`adam_step`](optimizer.cpp)", "    trainer.cpp: Trainer::renew   text",
+        "`kernels/<k>/tables.h`", "`Tapes`", "`adam_step(ctx)`", "`reference.cpp`",
+        "    engine/ops/none/", "```\nengine/tape.cpp\n```", "`decays` in `engine/params.cpp`",
+        "$a\\, b$"})
     CHECK_MESSAGE(wrong(stale) > 0, stale);
 
   Programs programs(tree);
