@@ -96,16 +96,15 @@ class Tree {
       if (ends_with(p, "/" + path)) fit.push_back(p);
     return fit.size() == 1 ? fit[0] : "";
   }
-  // `name` is a word of the file's code; `Type::name` stands there so, or in the type's own file.
+  // `name` is a word of the file's code. `Type::name` stands there so, or is a function of the
+  // type.
   bool has_name(const std::string& path, const std::string& name) {
-    const size_t colon = name.rfind("::");
-    if (!words(path).count(colon == std::string::npos ? name : name.substr(colon + 2)))
-      return false;
-    const std::string code = without_comments(path);
-    return colon == std::string::npos ||
-           std::regex_search(code, std::regex("\\b" + name + "\\b")) ||
-           std::regex_search(code, std::regex("\\b(class|struct|namespace) " +
-                                              name.substr(0, colon) + "\\b[^;]*\\{"));
+    const size_t colons = name.rfind("::");
+    if (colons == std::string::npos) return words(path).count(name);
+    const std::string code = without_comments(path), type = name.substr(0, colons);
+    if (std::regex_search(code, std::regex("\\b" + name + "\\b"))) return true;
+    return std::regex_search(code, std::regex("\\b(class|struct) " + type + "\\b[^;]*\\{")) &&
+           std::regex_search(code, std::regex("\\b" + name.substr(colons + 2) + "\\("));
   }
   // Some code has the word, or for `_fwd` one that ends so.
   bool has_word(const std::string& word) const {
