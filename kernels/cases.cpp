@@ -6,8 +6,11 @@ namespace krait {
 void add_elementwise_cases(CaseList&);
 void add_fill_cases(CaseList&);
 void add_conv1d_cases(CaseList&);
+void add_conv2d_cases(CaseList&);
+void add_depthwise_conv2d_cases(CaseList&);
 void add_patch_embed_cases(CaseList&);
 void add_tokens_cases(CaseList&);
+void add_transpose_cases(CaseList&);
 void add_reduce_cases(CaseList&);
 void add_cross_entropy_cases(CaseList&);
 void add_drop_cases(CaseList&);
@@ -35,8 +38,11 @@ constexpr Folder folders[] = {
     {"elementwise", add_elementwise_cases},
     {"fill", add_fill_cases},
     {"conv1d", add_conv1d_cases, add_conv1d_size},
+    {"conv2d", add_conv2d_cases},
+    {"depthwise_conv2d", add_depthwise_conv2d_cases},
     {"patch_embed", add_patch_embed_cases},
     {"tokens", add_tokens_cases},
+    {"transpose", add_transpose_cases},
     {"reduce", add_reduce_cases},
     {"cross_entropy", add_cross_entropy_cases},
     {"drop", add_drop_cases},

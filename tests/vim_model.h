@@ -144,6 +144,31 @@ inline const std::vector<std::pair<std::string, Change>>& switches() {
       {"expand 1", [](VimConfig& c) { c.expand = 1; }},
       {"biases of the projections", [](VimConfig& c) { c.bias = true; }},
       {"no bias of the convolution", [](VimConfig& c) { c.conv_bias = false; }},
+      {"convolutional stem", [](VimConfig& c) { c.stem = "conv", c.stem_width = 3; }},
+      {"convolutional stem, two residual blocks, patches of 2",
+       [](VimConfig& c) {
+         c.stem = "conv", c.stem_width = 5, c.stem_depth = 2;
+         c.img_size = 4, c.patch_size = c.stride = 2;
+       }},
+      {"3 x 3 mixer convolution", [](VimConfig& c) { c.mixer_conv = "2d", c.d_conv = 3; }},
+      {"3 x 3 mixer convolution without bias, one direction",
+       [](VimConfig& c) {
+         c.mixer_conv = "2d", c.d_conv = 3;
+         c.conv_bias = false, c.bimamba_type = "none";
+       }},
+      {"columns in every second layer", [](VimConfig& c) { c.scan_order = "alternate"; }},
+      {"columns in every second pair, RoPE",
+       [](VimConfig& c) {
+         c.scan_order = "alternate";
+         c.if_bidirectional = c.if_rope = c.if_rope_residual = true;
+         c.depth = 4;
+       }},
+      {"convolutional stem, 3 x 3 mixer convolution, columns",
+       [](VimConfig& c) {
+         c.stem = "conv", c.stem_width = 4, c.stem_depth = 1;
+         c.mixer_conv = "2d", c.d_conv = 3, c.scan_order = "alternate";
+         c.img_size = 12;
+       }},
       {"odd width", [](VimConfig& c) { c.embed_dim = 7, c.depth = 1; }},
   };
   return all;

@@ -58,6 +58,9 @@ TEST_CASE("vim: every name, with its number of parameters") {
       {"vim_tiny_patch4_32", 0, 6792970},
       {"vim_tiny_patch2_32", 0, 6822922},
       {"vim_micro_patch4_32", 0, 102602},
+      {"vim_tiny_conv4_32", 0, 6537802},
+      {"vim_tiny_conv2_32", 0, 3668554},
+      {"vim_micro_conv4_32", 0, 126938},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual", 7147624,
        6956554},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual_with_cls_"
@@ -204,6 +207,21 @@ TEST_CASE("vim: parameters have the published names, shapes and order") {
   CHECK(names(cls)[0] == "cls_token_head");
   CHECK(names(cls)[1] == "cls_token_tail");
   CHECK(declared(cls).find("pos_embed")->shape == Shape({1, 6, 8}));
+  VimConfig conv = small();
+  conv.stem = "conv", conv.stem_width = 3, conv.stem_depth = 1;
+  conv.mixer_conv = "2d", conv.d_conv = 3;
+  CHECK(!has(conv, "patch_embed.proj.weight"));
+  CHECK(!has(conv, "layers.0.mixer.conv1d.weight"));
+  CHECK(declared(conv).find("stem.0.conv.weight")->shape == Shape({3, 3, 3, 3}));
+  CHECK(declared(conv).find("stem.1.conv.weight")->shape == Shape({6, 3, 3, 3}));
+  CHECK(declared(conv).find("stem.1.blocks.0.conv2.weight")->shape == Shape({6, 6, 3, 3}));
+  CHECK(declared(conv).find("stem.1.norm.bias")->shape == Shape({6}));
+  CHECK(!has(conv, "stem.0.blocks.0.conv1.weight"));
+  CHECK(declared(conv).find("stem.proj.weight")->shape == Shape({8, 6, 3, 3}));
+  CHECK(declared(conv).find("layers.1.mixer.conv2d_b.weight")->shape == Shape({16, 1, 3, 3}));
+  CHECK(declared(conv).find("layers.1.mixer.conv2d_b.weight")->decay);
+  CHECK(declared(conv).find("stem.proj.weight")->decay);
+  CHECK(!declared(conv).find("stem.1.norm.weight")->decay);
   VimConfig more = small();
   more.rms_norm = false;
   more.bias = true;
@@ -415,6 +433,21 @@ TEST_CASE("vim: switches that do not fit together are bad input") {
   refused([](VimConfig& c) { c.final_pool_type = "median"; }, "final_pool_type is 'median'");
   refused([](VimConfig& c) { c.patch_size = 16; }, "patch_size is 16; it must be 1 to 8");
   refused([](VimConfig& c) { c.d_state = 65; }, "d_state is 65; it must be 1 to 64");
+  refused([](VimConfig& c) { c.stem = "tree"; }, "stem is 'tree'; it must be patch or conv");
+  refused([](VimConfig& c) { c.stem = "conv", c.patch_size = c.stride = 1; }, "not 1");
+  refused([](VimConfig& c) { c.stem = "conv", c.img_size = 9, c.patch_size = c.stride = 3; },
+          "patch_size must be 2, 4, 8 or another power of 2, not 3");
+  refused([](VimConfig& c) { c.stem = "conv", c.stride = 2; },
+          "stem conv needs a stride equal to the patch size, not 2");
+  refused([](VimConfig& c) { c.stem = "conv", c.img_size = 10; }, "10 is not a multiple of 4");
+  refused([](VimConfig& c) { c.stem = "conv", c.stem_width = 0; }, "stem_width is 0");
+  refused([](VimConfig& c) { c.stem_depth = 1; }, "stem_width and stem_depth are of stem conv");
+  refused([](VimConfig& c) { c.mixer_conv = "2d"; }, "d_conv must be 3, not 4");
+  refused([](VimConfig& c) { c.mixer_conv = "2d", c.d_conv = 3, c.if_cls_token = true; },
+          "mixer_conv 2d needs tokens that form a grid: no class token");
+  refused([](VimConfig& c) { c.scan_order = "alternate", c.if_cls_token = true; },
+          "scan_order alternate needs tokens that form a grid: no class token");
+  refused([](VimConfig& c) { c.scan_order = "spiral"; }, "scan_order is 'spiral'");
   refused([](VimConfig& c) { c.d_conv = 9; }, "d_conv is 9; it must be 2 to 8");
   refused([](VimConfig& c) { c.depth = 0; }, "depth is 0");
   refused([](VimConfig& c) { c.num_classes = 0; }, "num_classes is 0");

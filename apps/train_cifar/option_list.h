@@ -27,6 +27,14 @@ void each_option(TrainOptions& o, F&& f) {
   f.number("d-conv", o.d_conv, 2, 8, "taps of the convolution (the model's)");
   f.number("expand", o.expand, 1, 16, "inner width / width (the model's)");
   f.number("dt-rank", o.dt_rank, 0, 16384, "rank of dt; 0: width / 16 rounded up (the model's)");
+  f.choice("stem", o.stem, {"patch", "conv"},
+           "one matrix per patch, or convolutions (the model's)");
+  f.number("stem-width", o.stem_width, 1, 4096, "channels of stem conv at full size (the model's)");
+  f.number("stem-depth", o.stem_depth, 0, 100, "residual blocks of stem conv (the model's)");
+  f.choice("mixer-conv", o.mixer_conv, {"causal", "2d"},
+           "a layer's convolution: along the tokens, or 3 x 3 over their grid (the model's)");
+  f.choice("scan-order", o.scan_order, {"row", "alternate"},
+           "alternate: every second layer scans column by column (the model's)");
   f.choice("mixer-init", o.mixer_init, {"repaired", "published"},
            "start of the reverse side's dt bias: like the forward side's, or zero");
   f.number("drop", o.drop, 0, 0.999, "dropout after the position embedding");

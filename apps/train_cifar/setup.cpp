@@ -61,6 +61,12 @@ VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset
   if (o.depth) c.depth = *o.depth;
   if (o.embed_dim) c.embed_dim = *o.embed_dim;
   if (o.d_state) c.d_state = *o.d_state;
+  if (!o.stem.empty()) c.stem = o.stem;
+  if (o.stem == "patch") c.stem_width = VimConfig().stem_width, c.stem_depth = 0;
+  if (o.stem_width) c.stem_width = *o.stem_width;
+  if (o.stem_depth) c.stem_depth = *o.stem_depth;
+  if (!o.scan_order.empty()) c.scan_order = o.scan_order;
+  if (!o.mixer_conv.empty()) c.mixer_conv = o.mixer_conv, c.d_conv = o.mixer_conv == "2d" ? 3 : 4;
   if (o.d_conv) c.d_conv = *o.d_conv;
   if (o.expand) c.expand = *o.expand;
   if (o.dt_rank) c.dt_rank = *o.dt_rank;

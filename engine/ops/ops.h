@@ -60,6 +60,17 @@ struct ConvSide {
 std::vector<Tensor> conv1d(Context&, const Tensor& x, const std::vector<ConvSide>& sides,
                            bool silu = true);
 
+// ---- convolutions over pictures and grids of tokens, channels last (conv2d.cpp)
+// x (B, H, W, C) T, w (D, C, k, k) T, b (D) accum or empty -> (B, H', W', D) T with
+// H' = (H + 2 pad - k) / stride + 1; zeros around the picture. Keeps x alone.
+Tensor conv2d(Context&, const Tensor& x, const Tensor& w, const Tensor& b, int stride, int pad);
+// Each channel by itself, 3 x 3 taps: y = act(b + sum_{i, j} w[i, j] x[row + i - 1, column + j -
+// 1]). x (B, H W, E), maybe columns of something wider; w (E, 3, 3) accum, b (E) accum or empty ->
+// (B, H W, E).
+Tensor depthwise_conv2d(Context&, const Tensor& x, int64_t H, int64_t W, const Tensor& w,
+                        const Tensor& b, bool silu = true);
+Tensor transpose(Context&, const Tensor& x);  // (B, M, N, K) -> (B, N, M, K) (transpose.cpp)
+
 // ---- selective scan (scan.cpp); Gu & Dao 2023, section 3
 struct ScanSide {
   Tensor u;              // (B, L, E)

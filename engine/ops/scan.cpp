@@ -157,7 +157,8 @@ Tensor selective_scan(Context& ctx, std::vector<ScanSide> sides, const Tensor& z
   const Tensor u = sides[0].u;
   if (!sides[0].delta && !projects_inside(ctx, sides, z, softplus)) {
     for (ScanSide& s : sides) {
-      const bool shared = &s != &sides[0] && same_inputs(sides);
+      const bool shared =
+          &s != &sides[0] && same_inputs(sides) && s.dt.data() == sides[0].dt.data();
       s.delta = shared ? sides[0].delta : linear(ctx, s.dt, s.dt_w);
     }
     for (ScanSide& s : sides) s.dt = s.dt_w = {};

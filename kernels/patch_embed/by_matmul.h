@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "kernels/common/inner.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/patch_embed/patch_embed.h"
 #include "kernels/reduce/reduce.h"
@@ -79,14 +80,6 @@ size_t cols_bytes(const P& p) {
   const size_t n = p.B * p.grid.patches() * p.grid.numbers() * size_of(p.dtype);
   return (n + 255) / 256 * 256;
 }
-// Enough for whichever row of that backend runs.
-template <class Inner>
-size_t inner_bytes(const Inner& p, Backend backend) {
-  size_t most = 0;
-  for (const Variant<Inner>& v : variants<Inner>())
-    if (v.backend == backend && v.scratch_bytes) most = std::max(most, v.scratch_bytes(p));
-  return most;
-}
 inline size_t scratch(const PatchEmbedFwd& p, Backend backend) {
   return cols_bytes(p) +
          std::max(inner_bytes(forward(p, nullptr), backend), inner_bytes(bias(p), backend));
@@ -96,14 +89,6 @@ inline size_t scratch(const PatchEmbedBwd& p, Backend backend) {
          std::max({inner_bytes(weight(p, nullptr), backend),
                    inner_bytes(patches(p, nullptr), backend), inner_bytes(bias(p), backend)});
 }
-template <class Inner>
-void run_inner(const Inner& p, const Launch& l, void* scratch) {
-  const Variant<Inner>* v = choose(p, l.device);
-  KRAIT_CHECK(v, "patch_embed: no variant of ", Inner::name, " fits");
-  run(*v, p,
-      {.device = l.device, .stream = l.stream, .scratch = scratch, .libraries = l.libraries});
-}
-
 // gather(p, cols, launch): fills cols.
 template <class Gather>
 void run_forward(const PatchEmbedFwd& p, const Launch& l, Gather&& gather) {

@@ -60,10 +60,9 @@ size_t workspace_bytes(const P& p) {
 }
 template <class P>
 size_t scratch(const P& p) {
-  return std::max(
-      planes_bytes(p) +
-          std::max(workspace_bytes(p), by_matmul::inner_bytes(by_matmul::bias(p), Backend::cuda)),
-      by_matmul::scratch(p, Backend::cuda));
+  return std::max(planes_bytes(p) +
+                      std::max(workspace_bytes(p), inner_bytes(by_matmul::bias(p), Backend::cuda)),
+                  by_matmul::scratch(p, Backend::cuda));
 }
 
 // The fastest algorithm by cuDNN's own estimate that gives the same bits every time.
@@ -193,7 +192,7 @@ void patch_embed_bwd_cudnn(const PatchEmbedBwd& p, const Launch& l) {
         handle, &one, q.w, p.w, q.y, planes, q.conv,
         static_cast<cudnnConvolutionBwdDataAlgo_t>(q.bwd_data), workspace, q.bwd_data_bytes,
         p.accumulate_dimages ? &one : &zero, q.x, p.dimages));
-  if (p.db) by_matmul::run_inner(by_matmul::bias(p), l, workspace);
+  if (p.db) run_inner(by_matmul::bias(p), l, workspace);
 }
 
 }  // namespace krait

@@ -25,11 +25,19 @@ struct VimConfig {
   bool if_bidirectional = false;  // layers in pairs, the second of each on the reversed sequence
   bool conv_bias = true, bias = false;
   double drop_rate = 0, drop_path_rate = 0;
+  // Not in the published class (README.md, "Switches of our own"); off by default.
+  std::string stem = "patch";         // conv: 3 x 3 convolutions instead of one matrix per patch
+  int stem_width = 64;                // channels at full resolution; doubled with each halving
+  int stem_depth = 0;                 // residual blocks before the last halving
+  std::string mixer_conv = "causal";  // 2d: 3 x 3 over the grid of tokens
+  std::string scan_order = "row";     // alternate: every second layer scans column by column
 
   int inner() const { return expand * embed_dim; }
   int rank() const { return dt_rank ? dt_rank : (embed_dim + 15) / 16; }
   int grid() const { return (img_size - patch_size) / stride + 1; }
   int patches() const { return grid() * grid(); }
+  int stem_channels(int stage) const;  // after that many halvings
+  int stem_stages() const;             // halvings: log2(patch_size)
   int class_tokens() const { return !if_cls_token ? 0 : use_double_cls_token ? 2 : 1; }
   int tokens() const { return patches() + class_tokens(); }
 };

@@ -1,4 +1,5 @@
 // The registered models, and VimConfig as JSON.
+#include <bit>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -46,6 +47,22 @@ std::function<void(VimConfig&)> native(int width, int depth, int patch, int stat
   };
 }
 
+// A native model with a convolutional stem, 3 x 3 convolutions over the grid in every layer, and
+// scans along rows and columns in turn. The convolutions know where a token is: no RoPE.
+std::function<void(VimConfig&)> convolutional(int width, int depth, int patch, int states,
+                                              int stem_width, int stem_depth) {
+  return [=](VimConfig& c) {
+    native(width, depth, patch, states)(c);
+    c.if_rope = c.if_rope_residual = false;
+    c.stem = "conv";
+    c.stem_width = stem_width;
+    c.stem_depth = stem_depth;
+    c.mixer_conv = "2d";
+    c.d_conv = 3;
+    c.scan_order = "alternate";
+  };
+}
+
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> list = {
       {"vim_tiny_patch4_32", "native CIFAR: 64 tokens, width 192, RoPE, mean pool",
@@ -55,6 +72,16 @@ const std::vector<Entry>& entries() {
       {"vim_micro_patch4_32",
        "native CIFAR for machines without a GPU: width 64, 3 layers, 4 states",
        native(64, 3, 4, 4)},
+      {"vim_tiny_conv4_32",
+       "native CIFAR: convolutional stem, 64 tokens, width 256, 12 layers, 3 x 3 mixer convolution",
+       convolutional(256, 12, 4, 16, 64, 1)},
+      {"vim_tiny_conv2_32",
+       "native CIFAR: convolutional stem, 256 tokens, width 192, 12 layers, 3 x 3 mixer "
+       "convolution",
+       convolutional(192, 12, 2, 16, 64, 1)},
+      {"vim_micro_conv4_32",
+       "native CIFAR for machines without a GPU: vim_micro_patch4_32 with a convolutional stem",
+       convolutional(64, 3, 4, 4, 16, 0)},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual",
        "published (January 2024)", rope(192, 16, false)},
       {"vim_tiny_patch16_224_bimambav2_final_pool_mean_abs_pos_embed_rope_also_residual_with_cls_"
@@ -114,6 +141,11 @@ void fields(C& c, F&& f) {
   f("bias", c.bias);
   f("drop_rate", c.drop_rate);
   f("drop_path_rate", c.drop_path_rate);
+  f("stem", c.stem);
+  f("stem_width", c.stem_width);
+  f("stem_depth", c.stem_depth);
+  f("mixer_conv", c.mixer_conv);
+  f("scan_order", c.scan_order);
 }
 
 }  // namespace
@@ -140,6 +172,53 @@ VimConfig vim_config(const std::string& name) {
       cat("there is no model '", name, "'. The nearest names: ", nearest(name, names)));
 }
 
+int VimConfig::stem_stages() const {
+  return std::bit_width(static_cast<unsigned>(patch_size)) - 1;
+}
+int VimConfig::stem_channels(int stage) const {
+  return static_cast<int>(std::min<int64_t>(int64_t{stem_width} << stage, embed_dim));
+}
+
+namespace {
+
+// The switches that the published class does not have.
+void check_own(const VimConfig& c) {
+  auto one_of = [](const char* what, const std::string& v, const char* a, const char* b) {
+    KRAIT_INPUT(v == a || v == b, what, " is '", v, "'; it must be ", a, " or ", b);
+  };
+  one_of("stem", c.stem, "patch", "conv");
+  one_of("mixer_conv", c.mixer_conv, "causal", "2d");
+  one_of("scan_order", c.scan_order, "row", "alternate");
+  const VimConfig usual;
+  if (c.stem == "conv") {
+    KRAIT_INPUT(c.patch_size >= 2 && std::has_single_bit(static_cast<unsigned>(c.patch_size)),
+                "stem conv halves the picture: patch_size must be 2, 4, 8 or another power of 2, "
+                "not ",
+                c.patch_size);
+    KRAIT_INPUT(c.stride == c.patch_size, "stem conv needs a stride equal to the patch size, not ",
+                c.stride, " for patches of ", c.patch_size);
+    KRAIT_INPUT(c.img_size % c.patch_size == 0,
+                "stem conv needs a picture of whole patches: ", c.img_size,
+                " is not a multiple of ", c.patch_size);
+    KRAIT_INPUT(1 <= c.stem_width && c.stem_width <= 4096, "stem_width is ", c.stem_width,
+                "; it must be 1 to 4096");
+    KRAIT_INPUT(0 <= c.stem_depth && c.stem_depth <= 100, "stem_depth is ", c.stem_depth,
+                "; it must be 0 to 100");
+  } else {
+    KRAIT_INPUT(c.stem_width == usual.stem_width && c.stem_depth == usual.stem_depth,
+                "stem_width and stem_depth are of stem conv; stem is patch");
+  }
+  if (c.mixer_conv == "2d") {
+    KRAIT_INPUT(!c.if_cls_token, "mixer_conv 2d needs tokens that form a grid: no class token");
+    KRAIT_INPUT(c.d_conv == 3, "mixer_conv 2d has 3 x 3 taps: d_conv must be 3, not ", c.d_conv);
+  }
+  if (c.scan_order == "alternate")
+    KRAIT_INPUT(!c.if_cls_token,
+                "scan_order alternate needs tokens that form a grid: no class token");
+}
+
+}  // namespace
+
 void check(const VimConfig& c) {
   auto in = [](const char* what, int v, int low, int high) {
     KRAIT_INPUT(low <= v && v <= high, what, " is ", v, "; it must be ", low, " to ", high);
@@ -154,6 +233,7 @@ void check(const VimConfig& c) {
   in("expand", c.expand, 1, 16);
   in("dt_rank", c.rank(), 1, 16384);
   in("num_classes", c.num_classes, 1, 1000000);
+  check_own(c);
   const auto& pool = c.final_pool_type;
   KRAIT_INPUT(pool == "none" || pool == "mean" || pool == "max" || pool == "all",
               "final_pool_type is '", pool, "'; it must be none, mean, max or all");

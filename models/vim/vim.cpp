@@ -14,10 +14,17 @@ namespace {
 Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x, const Tensor& z) {
   const int64_t E = c.inner(), K = c.d_conv, R = c.rank(), N = c.d_state;
   const bool both = c.bimamba_type == "v2";
-  std::vector<ConvSide> conv;
-  for (int k = 0; k < (both ? 2 : 1); ++k)
-    conv.push_back({p.side[k].conv_w.viewed({E, K}), p.side[k].conv_b, k == 1});
-  std::vector<Tensor> u = conv1d(ctx, x, conv);  // (B, L, E) each
+  std::vector<Tensor> u;  // (B, L, E) of each side
+  if (c.mixer_conv == "2d") {
+    for (int k = 0; k < (both ? 2 : 1); ++k)
+      u.push_back(depthwise_conv2d(ctx, x, c.grid(), c.grid(), p.side[k].conv_w.viewed({E, 3, 3}),
+                                   p.side[k].conv_b));
+  } else {
+    std::vector<ConvSide> conv;
+    for (int k = 0; k < (both ? 2 : 1); ++k)
+      conv.push_back({p.side[k].conv_w.viewed({E, K}), p.side[k].conv_b, k == 1});
+    u = conv1d(ctx, x, conv);
+  }
   std::vector<ScanSide> sides;
   for (size_t k = 0; k < u.size(); ++k) {
     const VimLayer::Side& s = p.side[k];
@@ -33,12 +40,21 @@ Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x,
   return selective_scan(ctx, sides, z, both && c.if_divide_out ? 0.5 : 1.0);
 }
 
-// n (B, L, D) -> (B, L, D)
-Tensor mixer(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& n) {
+// The grid's tokens row by row -> column by column, and back. (B, L, D)
+Tensor swap_grid(Context& ctx, const VimConfig& c, const Tensor& x) {
+  const int64_t G = c.grid();
+  return transpose(ctx, x.viewed({x.shape(0), G, G, x.shape(2)})).viewed(x.shape());
+}
+
+// Layer i: n (B, L, D) -> (B, L, D)
+Tensor mixer(Context& ctx, const VimConfig& c, const VimLayer& p, int i, Tensor n) {
   auto scope = ctx.scope("mixer");
+  const bool columns = c.scan_order == "alternate" && i / (c.if_bidirectional ? 2 : 1) % 2 == 1;
+  if (columns) n = swap_grid(ctx, c, n);
   auto xz = split(ctx, linear(ctx, n, p.in_proj, p.in_bias), {c.inner(), c.inner()});
-  Tensor v = ssm(ctx, c, p, xz[0], xz[1]);              // (B, L, E)
-  Tensor h = linear(ctx, v, p.out_proj, p.out_bias);    // (B, L, D)
+  Tensor v = ssm(ctx, c, p, xz[0], xz[1]);            // (B, L, E)
+  Tensor h = linear(ctx, v, p.out_proj, p.out_bias);  // (B, L, D)
+  if (columns) h = swap_grid(ctx, c, h);
   return p.gamma ? scale_columns(ctx, h, p.gamma) : h;  // layer scale
 }
 
@@ -84,7 +100,7 @@ Between block(Context& ctx, const VimConfig& c, const RopeTable& table, const Vi
       add_norm(ctx, norm_of(c), drop_path(ctx, c, i, s.h), s.r, p.norm_w, p.norm_b, c.norm_epsilon,
                p.in_proj.dtype(), rotate ? table.cos : Tensor(), rotate ? table.sin : Tensor());
   s = {};  // without a tape, nothing else holds it
-  return {mixer(ctx, c, p, n.y), n.residual};
+  return {mixer(ctx, c, p, i, std::move(n.y)), n.residual};
 }
 
 // Block i, or with if_bidirectional blocks i and i + 1, the second of which works on the reversed
@@ -110,8 +126,10 @@ Tensor vim(Context& ctx, const VimConfig& c, const VimWeights& w, const RopeTabl
   KRAIT_CHECK(images.shape() == Shape({images.shape(0), c.channels, c.img_size, c.img_size}),
               "vim: images are ", images.shape(), ", the model takes pictures of ", c.img_size);
   const auto cls = class_tokens(c, w);
-  Tensor tokens = place_tokens(ctx, patch_embed(ctx, images, w.patch_w, w.patch_b, c.stride), cls,
-                               w.pos);  // (B, L, D) accum
+  Tensor patches = c.stem == "conv" ? conv_stem(ctx, c, w.stem, images)
+                                    : patch_embed(ctx, images, w.patch_w, w.patch_b, c.stride);
+  Tensor tokens = place_tokens(ctx, patches, cls, w.pos);  // (B, L, D) accum
+  patches = {};                                            // without a tape, nothing else holds it
   tokens = drop(ctx, tokens, c.drop_rate, 1, c.depth + 1);
   if (kept) kept->tokens = tokens;
 
@@ -185,8 +203,12 @@ VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_in
     w.cls = store.get("cls_token", {1, 1, D}, small, true);
   }
   if (c.if_abs_pos_embed) w.pos = store.get("pos_embed", {1, c.tokens(), D}, small, true);
-  w.patch_w = store.get("patch_embed.proj.weight", {D, c.channels, p, p}, lecun);
-  w.patch_b = store.get("patch_embed.proj.bias", {D}, zero, true);
+  if (c.stem == "conv") {
+    w.stem = stem_weights(c, store);
+  } else {
+    w.patch_w = store.get("patch_embed.proj.weight", {D, c.channels, p, p}, lecun);
+    w.patch_b = store.get("patch_embed.proj.bias", {D}, zero, true);
+  }
   w.head_w = store.get("head.weight", {c.num_classes, D}, small);
   w.head_b = store.get("head.bias", {c.num_classes}, zero, true);
   for (int i = 0; i < c.depth; ++i) {
@@ -202,12 +224,13 @@ VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_in
     if (c.bimamba_type == "v2") b.D = store.get(m + "D_b", {E}, one, true);
     l.in_proj = store.get(m + "in_proj.weight", {2 * E, D}, uniform(1 / std::sqrt(double(D))));
     if (c.bias) l.in_bias = store.get(m + "in_proj.bias", {2 * E}, zero, true);
+    const bool grid_conv = c.mixer_conv == "2d";
+    const Shape taps = grid_conv ? Shape({E, 1, 3, 3}) : Shape({E, 1, K});
+    const Init tap = uniform(1 / std::sqrt(grid_conv ? 9.0 : double(K)));
     auto side = [&](VimLayer::Side& s, const std::string& suffix, Init bias) {
-      s.conv_w = store.get(m + "conv1d" + suffix + ".weight", {E, 1, K},
-                           uniform(1 / std::sqrt(double(K))), true);
-      if (c.conv_bias)
-        s.conv_b = store.get(m + "conv1d" + suffix + ".bias", {E},
-                             uniform(1 / std::sqrt(double(K))), true);
+      const std::string conv = m + (grid_conv ? "conv2d" : "conv1d") + suffix;
+      s.conv_w = store.get(conv + ".weight", taps, tap, true);
+      if (c.conv_bias) s.conv_b = store.get(conv + ".bias", {E}, tap, true);
       s.x_proj = store.get(m + "x_proj" + suffix + ".weight", {R + 2 * N, E},
                            uniform(1 / std::sqrt(double(E))));
       s.dt_w =

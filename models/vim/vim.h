@@ -4,6 +4,7 @@
 #include "engine/ops/ops.h"
 #include "engine/params.h"
 #include "models/vim/config.h"
+#include "models/vim/stem.h"
 
 namespace krait {
 
@@ -18,7 +19,7 @@ struct VimLayer {
   Tensor out_proj, out_bias;  // (D, E), (D)
   Tensor gamma;               // (D): layer scale
   struct Side {
-    Tensor conv_w, conv_b;  // (E, K), (E)
+    Tensor conv_w, conv_b;  // (E, 1, K), (E); mixer_conv 2d: (E, 1, 3, 3)
     Tensor x_proj;          // (R + 2N, E)
     Tensor dt_w, dt_b;      // (E, R), (E)
     Tensor A_log, D;        // (E, N), (E)
@@ -27,6 +28,7 @@ struct VimLayer {
 
 struct VimWeights {
   Tensor patch_w, patch_b;              // (D, C, p, p), (D)
+  VimStem stem;                         // or this
   Tensor cls, cls_head, cls_tail, pos;  // (1, 1, D), (1, L, D)
   std::vector<VimLayer> layers;
   Tensor norm_w, norm_b;  // (D)
