@@ -80,7 +80,8 @@ AugmentOptions options_for(const Dataset& d) {
   return o;
 }
 double normalised(const Dataset& d, int64_t picture, int c, int y, int x) {
-  if (y < 0 || y >= d.height || x < 0 || x >= d.width) return 0;
+  if (y < 0 || y >= d.height || x < 0 || x >= d.width)  // a pixel with the mean, as a byte
+    return (std::nearbyint(255 * d.mean[c]) / 255 - d.mean[c]) / d.stddev[c];
   const uint8_t v = d.images[((picture * 3 + c) * d.height + y) * d.width + x];
   return (v / 255.0 - d.mean[c]) / d.stddev[c];
 }
@@ -245,31 +246,47 @@ TEST_CASE("a batch for evaluation is the pictures, normalised") {
       CHECK(batch.targets.as<float>()[i * 10 + c] == (c == (i + 4) % 10 ? 1.0f : 0.0f));
 }
 
-TEST_CASE("scaling takes the nearest pixels by their centres") {
+namespace {
+
+// `n` values scaled to S by a triangle that is as wide as a pixel of the coarser side, to bytes.
+std::vector<double> scaled(const std::vector<double>& v, int S) {
+  const int n = static_cast<int>(v.size());
+  const double scale = static_cast<double>(n) / S, wide = std::max(scale, 1.0);
+  std::vector<double> out;
+  for (int k = 0; k < S; ++k) {
+    double sum = 0, weights = 0;
+    for (int i = 0; i < n; ++i) {
+      const double w = std::max(1 - std::abs(i + 0.5 - (k + 0.5) * scale) / wide, 0.0);
+      sum += w * v[i];
+      weights += w;
+    }
+    out.push_back(std::floor(sum / weights + 0.5));
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("scaling is by rows, then by columns, each rounded to bytes") {
   Context ctx(Backend::cpu, 1 << 20);
   const Dataset d = numbered(2, 4);
   const DeviceDataset device(ctx, d);
   StepState state;
   ctx.state = &state;
   AugmentOptions o = options_for(d);
-  for (int S : {2, 8, 7}) {
+  for (int S : {2, 8, 16}) {  // weights of whole eighths: no byte depends on how they are rounded
     o.size = S;
     const auto batch = device.batch(ctx, 2, o, false, DType::f64);
+    const uint8_t* in = d.images.data() + (3 + 2) * 16;  // picture 1, channel 2
+    std::vector<std::vector<double>> rows;
+    for (int y = 0; y < 4; ++y) rows.push_back(scaled({in + y * 4, in + y * 4 + 4}, S));
     double worst = 0;
-    for (int y = 0; y < S; ++y)
-      for (int x = 0; x < S; ++x) {
-        const double sy = std::max((y + 0.5) * 4 / S - 0.5, 0.0);
-        const double sx = std::max((x + 0.5) * 4 / S - 0.5, 0.0);
-        double want = 0;
-        for (int a = 0; a < 4; ++a)
-          for (int b = 0; b < 4; ++b) {
-            const double wy = std::max(1 - std::abs(std::min(sy, 3.0) - a), 0.0);
-            const double wx = std::max(1 - std::abs(std::min(sx, 3.0) - b), 0.0);
-            want += wy * wx * normalised(d, 1, 2, a, b);
-          }
-        worst =
-            std::max(worst, std::abs(batch.images.as<double>()[((3 + 2) * S + y) * S + x] - want));
-      }
+    for (int x = 0; x < S; ++x) {
+      const auto column = scaled({rows[0][x], rows[1][x], rows[2][x], rows[3][x]}, S);
+      for (int y = 0; y < S; ++y)
+        worst = std::max(worst, std::abs(batch.images.as<double>()[((3 + 2) * S + y) * S + x] -
+                                         (column[y] / 255 - d.mean[2]) / d.stddev[2]));
+    }
     CAPTURE(S);
     CHECK(worst < 1e-12);
   }
@@ -350,42 +367,77 @@ TEST_CASE("mixup and CutMix mix the batch with itself reversed") {
   CHECK(same);
 }
 
-TEST_CASE("the rows of make_batch give the same bits") {
+namespace {
+
+// Options that between them use everything.
+std::vector<AugmentOptions> many_options(const Dataset& d) {
+  std::vector<AugmentOptions> all(7, options_for(d));
+  for (AugmentOptions& o : all) {
+    o.smoothing = 0.1;
+    o.mix = true;
+    o.mixing = {.mixup = 0.8, .cutmix = 1.0, .prob = 0.9};
+  }
+  all[1].size = 21;
+  all[2].crop = Crop::resized;
+  all[2].interpolation = Interpolation::random;
+  all[2].auto_augment = "rand-m9-mstd0.5-inc1";
+  all[2].mixing.mode = MixMode::elem;
+  all[2].erase = {.prob = 0.5, .mode = EraseMode::pixel, .count = 2};
+  all[3].crop = Crop::simple;
+  all[3].interpolation = Interpolation::bicubic;
+  all[3].three_augment = true;
+  all[3].color_jitter = 0.3;
+  all[3].mixing.mode = MixMode::pair;
+  all[4].pad = Pad::reflect;
+  all[4].auto_augment = "cifar10";
+  all[4].erase = {.prob = 1, .mode = EraseMode::rand, .count = 3};
+  all[4].mixing = {.mode = MixMode::elem, .cutmix_minmax = {0.2, 0.8}};
+  all[5].crop = Crop::published;
+  all[5].size = 30;
+  all[5].auto_augment = "v0r-mstd0.5";
+  all[6].crop = Crop::none;
+  all[6].auto_augment = "original";
+  all[6].erase = {.prob = 1, .mode = EraseMode::constant};
+  return all;
+}
+
+// Images and targets of `count` batches of 14, as bits, by a row of the kernels ("": the default).
+std::vector<uint32_t> batches(Context& c, const Dataset& d, const AugmentOptions& o,
+                              const std::string& row, uint64_t step, int count) {
+  if (!row.empty()) c.force("make_batch", row), c.force("augment_pictures", row);
+  const DeviceDataset device(c, d);
+  const Tensor on_device = c.persistent({int64_t{sizeof(StepState)}}, DType::u8);
+  std::vector<uint32_t> bits;
+  for (int k = 0; k < count; ++k) {
+    StepState state{.seed = 9, .step = step + k, .first = 2};
+    if (o.mix) draw_mix(state, o.mixing, o.size);
+    c.upload(on_device, &state, sizeof state);
+    c.state = on_device.as<StepState>();
+    const auto batch = device.batch(c, 14, o, true, DType::f32);
+    for (const Tensor& t : {batch.images, batch.targets}) {
+      const auto some = c.download<uint32_t>(t);
+      bits.insert(bits.end(), some.begin(), some.end());
+    }
+  }
+  return bits;
+}
+
+}  // namespace
+
+TEST_CASE("the rows of augment_pictures and make_batch give the same bits, with every option") {
   Context ctx(Backend::cpu, 1 << 22),
       gpu_or_cpu(available(Backend::cuda) ? Backend::cuda : Backend::cpu, 1 << 22);
   if (!available(Backend::cuda)) MESSAGE("1 GPU check skipped: no GPU here");
   const Dataset d = numbered(20, 16);
-  AugmentOptions o = options_for(d);
-  o.mix = true;
-  o.smoothing = 0.1;
-  for (int S : {16, 21})
-    for (Mix mix : {Mix::none, Mix::mixup, Mix::cutmix}) {
-      o.size = S;
-      const StepState state{.seed = 9,
-                            .step = 4,
-                            .first = 2,
-                            .mix = mix,
-                            .lambda = 0.3f,
-                            .box_x0 = 3,
-                            .box_x1 = 9,
-                            .box_y0 = 0,
-                            .box_y1 = 7};
-      auto run = [&](Context& c, const char* row) {
-        if (row) c.force("make_batch", row);
-        const DeviceDataset device(c, d);
-        const Tensor on_device = c.persistent({int64_t{sizeof(StepState)}}, DType::u8);
-        c.upload(on_device, &state, sizeof state);
-        c.state = on_device.as<StepState>();
-        const auto batch = device.batch(c, 14, o, true, DType::f32);
-        auto bits = c.download<uint32_t>(batch.images);
-        const auto targets = c.download<uint32_t>(batch.targets);
-        bits.insert(bits.end(), targets.begin(), targets.end());
-        return bits;
-      };
-      const auto reference = run(ctx, "reference");
-      CHECK(run(ctx, "openmp") == reference);
-      CHECK(run(gpu_or_cpu, nullptr) == reference);
-    }
+  for (const AugmentOptions& o : many_options(d)) {
+    const auto reference = batches(ctx, d, o, "reference", 4, 6);
+    CHECK(batches(ctx, d, o, "openmp", 4, 6) == reference);
+    CHECK(batches(gpu_or_cpu, d, o, "", 4, 6) == reference);
+    CHECK(batches(ctx, d, o, "openmp", 5, 6) != reference);
+    // A step depends on its number only: what came before does not matter.
+    const auto last = batches(ctx, d, o, "openmp", 9, 1);
+    CHECK(std::equal(last.begin(), last.end(), reference.end() - std::ssize(last)));
+  }
 }
 
 TEST_CASE("the choice of mixing follows timm's Mixup") {

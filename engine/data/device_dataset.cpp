@@ -1,7 +1,10 @@
 // A data set in device memory, and how batches are taken from it.
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
-#include "engine/data/dataset.h"
+#include "engine/data/mix.h"
+#include "engine/data/policy.h"
 #include "kernels/augment/augment.h"
 #include "kernels/common/random.h"
 
@@ -56,6 +59,28 @@ void DeviceDataset::in_order(Context& ctx) {
   ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
 }
 
+namespace {
+
+AugmentPictures picture_rules(const AugmentOptions& o) {
+  AugmentPictures p{};
+  p.crop = {.crop = o.crop,
+            .padding = o.crop_padding,
+            .pad = o.pad,
+            .scale_low = o.scale_low,
+            .scale_high = o.scale_high,
+            .ratio_low = o.ratio_low,
+            .ratio_high = o.ratio_high,
+            .crop_ratio = o.crop_ratio,
+            .interpolation = o.interpolation,
+            .flip = o.flip};
+  p.operations = operation_rules(o);
+  for (int c = 0; c < AugmentPictures::max_channels; ++c)
+    p.fill[c] = static_cast<uint8_t>(std::clamp(std::nearbyint(255 * o.mean[c]), 0.0, 255.0));
+  return p;
+}
+
+}  // namespace
+
 DeviceDataset::Batch DeviceDataset::batch(Context& ctx, int64_t B, const AugmentOptions& augment,
                                           bool train, DType dtype) const {
   const int64_t channels = images_.shape(1), S = augment.size;
@@ -63,34 +88,56 @@ DeviceDataset::Batch DeviceDataset::batch(Context& ctx, int64_t B, const Augment
   check_augment(augment);
   KRAIT_CHECK(channels <= MakeBatch::max_channels, "pictures with ", channels, " channels");
   KRAIT_CHECK(ctx.state || ctx.measuring(), "batch: the context has no StepState");
+  AugmentPictures p = picture_rules(augment);
+  const bool colored = p.operations.layers > 0 || p.operations.policies > 0 ||
+                       augment.three_augment || augment.color_jitter > 0;
+  KRAIT_INPUT(!train || !colored || channels == 3, "operations on colours for pictures with ",
+              channels, " channels");
+  KRAIT_INPUT(!train || augment.crop != Crop::padded || augment.pad != Pad::reflect ||
+                  augment.crop_padding < std::min(height_, width_),
+              "reflecting ", augment.crop_padding, " pixels of pictures of ", height_, " x ",
+              width_);
+  KRAIT_INPUT(train || augment.interpolation != Interpolation::random,
+              "evaluation with a random interpolation");
+  const Tensor pictures = ctx.empty({B, channels, S, S}, DType::u8);
+  p.B = B;
+  p.channels = static_cast<int>(channels);
+  p.H = height_;
+  p.W = width_;
+  p.S = augment.size;
+  p.train = train;
+  p.source = images_.as<uint8_t>();
+  p.order = order_.as<int32_t>();
+  p.state = ctx.state;
+  p.pictures = pictures.as<uint8_t>();
+  ctx.launch(p);
+
   Batch out{ctx.empty({B, channels, S, S}, dtype), ctx.empty({B, classes_}, accum(dtype))};
-  MakeBatch p{.dtype = dtype,
+  MakeBatch m{.dtype = dtype,
               .B = B,
-              .channels = static_cast<int>(channels),
-              .H = height_,
-              .W = width_,
+              .channels = p.channels,
               .S = augment.size,
               .classes = classes_,
               .train = train,
-              .crop_padding = augment.crop_padding,
-              .flip = augment.flip,
               .mix = augment.mix,
+              .mixing = mix_rules(augment.mixing),
+              .erase = {augment.erase.prob, augment.erase.mode, augment.erase.count},
               .mean = {},
               .stddev = {},
               .smoothing = augment.smoothing,
-              .pictures = images_.as<uint8_t>(),
+              .pictures = p.pictures,
               .labels = labels_.as<int32_t>(),
-              .order = order_.as<int32_t>(),
+              .order = p.order,
               .state = ctx.state,
               .images = out.images.data(),
               .targets = out.targets.data()};
   for (int64_t c = 0; c < channels; ++c) {
-    p.mean[c] = augment.mean[c];
-    p.stddev[c] = augment.stddev[c];
-    KRAIT_CHECK(p.stddev[c] > 0, "batch: the standard deviation of channel ", c, " is ",
-                p.stddev[c]);
+    m.mean[c] = augment.mean[c];
+    m.stddev[c] = augment.stddev[c];
+    KRAIT_CHECK(m.stddev[c] > 0, "batch: the standard deviation of channel ", c, " is ",
+                m.stddev[c]);
   }
-  ctx.launch(p);
+  ctx.launch(m);
   return out;
 }
 

@@ -1,6 +1,6 @@
-// GPU row. Block i makes picture i: a thread owns every 256th pixel, in all channels, and every
-// 256th class. Each thread works out the two windows for itself: some 100 integer instructions.
-#include "kernels/augment/window.h"
+// GPU row of make_batch. Block i makes picture i: one thread draws for all, then a thread owns
+// every 256th pixel, in all channels, and every 256th class.
+#include "kernels/augment/normalise.h"
 #include "kernels/common/device/dispatch.cuh"
 
 namespace krait {
@@ -9,24 +9,25 @@ namespace {
 constexpr int threads = 256;
 
 template <class T>
-__global__ void make_batch(MakeBatch p, BatchConstants<float> k) {
+__global__ void __launch_bounds__(threads, 4)
+    make_batch(const __grid_constant__ MakeBatch p,
+               const __grid_constant__ BatchConstants<float> k) {
   const int64_t i = blockIdx.x;
-  const BatchMix<float> mix(p);
-  const Window own(p, i), partner(p, p.B - 1 - i);
+  __shared__ alignas(PictureDraw) unsigned char memory[sizeof(PictureDraw)];
+  PictureDraw& d = *reinterpret_cast<PictureDraw*>(memory);
+  if (threadIdx.x == 0) draw_picture(d, p, i);
+  __syncthreads();
   const int pixels = p.S * p.S;
   T* out = static_cast<T*>(p.images) + i * p.channels * pixels;
   for (int at = threadIdx.x; at < pixels; at += threads) {
     const int y = at / p.S, x = at % p.S;
     for (int c = 0; c < p.channels; ++c) {
-      float v = scaled_pixel(p, k, own, c, y, x);
-      if (mix.mix != Mix::none)
-        v = mix.pixel(*p.state, y, x, v, scaled_pixel(p, k, partner, c, y, x));
-      out[c * pixels + at] = T(v);
+      const int value = c * pixels + at;
+      out[value] = T(batch_value(p, k, d, i, c, y, x, value));
     }
   }
   float* targets = static_cast<float*>(p.targets) + i * p.classes;
-  for (int c = threadIdx.x; c < p.classes; c += threads)
-    targets[c] = mix.target(c == own.label ? k.on : k.off, c == partner.label ? k.on : k.off);
+  for (int c = threadIdx.x; c < p.classes; c += threads) targets[c] = batch_target(k, d, c);
 }
 
 }  // namespace

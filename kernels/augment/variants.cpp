@@ -1,7 +1,21 @@
-// The table. To add a variant: write it, declare it in augment.h, add a row here. Nothing else.
+// The tables. To add a variant: write it, declare it in augment.h or pictures.h, add a row here.
 #include "kernels/augment/augment.h"
+#include "kernels/augment/pictures.h"
 
 namespace krait {
+
+template <>
+std::span<const Variant<AugmentPictures>> variants<AugmentPictures>() {
+  static constexpr Variant<AugmentPictures> table[] = {
+#if KRAIT_CUDA
+    {"block_per_picture", Backend::cuda, augment_pictures_block_per_picture, nullptr,
+     augment_pictures_scratch},
+#endif
+    {"openmp", Backend::cpu, augment_pictures_openmp},
+    {"reference", Backend::cpu, augment_pictures_reference},
+  };
+  return table;
+}
 
 template <>
 std::span<const Variant<MakeBatch>> variants<MakeBatch>() {

@@ -159,6 +159,9 @@ void* CaseMemory::out_accum(const char* name, int64_t count) {
 void* CaseMemory::out_i32(const char* name, int64_t count) {
   return add(name, DType::i32, count, true, 0, 0, stored_, true);
 }
+void* CaseMemory::out_u8(const char* name, int64_t count) {
+  return add(name, DType::u8, count, true, 0, 0, DType::u8, true);
+}
 void* CaseMemory::inout(const char* name, int64_t count, double low, double high) {
   return add(name, stored_, count, true, low, high, case_dtype_, false);
 }

@@ -47,6 +47,7 @@ class CaseMemory {
   void* out(const char* name, int64_t count);
   void* out_accum(const char* name, int64_t count);
   void* out_i32(const char* name, int64_t count);
+  void* out_u8(const char* name, int64_t count);
   // Read and written (something is added to it), compared too.
   void* inout(const char* name, int64_t count, double low, double high);
   void* inout_accum(const char* name, int64_t count, double low, double high);

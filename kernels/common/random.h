@@ -13,9 +13,13 @@ namespace krait {
 enum class Draw : uint32_t {
   init = 1,       // parameters at the start
   order = 2,      // the order of the training pictures in an epoch
-  crop = 3,       // crop offset and flip of one picture
+  crop = 3,       // crop of one picture
   mix = 4,        // mixup and CutMix of one batch
   synthetic = 5,  // the drawn data set
+  flip = 6,       // of one picture
+  operation = 7,  // RandAugment and so on, of one picture
+  erase = 8,      // boxes of one picture
+  noise = 9,      // what they are filled with, pixel by pixel
   drop = 100,     // drop path and dropout: 100 + the place in the model
 };
 
