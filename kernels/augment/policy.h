@@ -26,9 +26,11 @@ struct OperationList {
   }
 };
 
-// Rounded to 15 decimals, as Image.rotate does.
+// Rounded to 15 decimals, as Image.rotate does: exactly, so with what v 10^15 lost in rounding.
 KRAIT_HD inline double round15(double v) {
-  return floor(product(v, 1e15) + 0.5) / 1e15;
+  const double scaled = product(v, 1e15), lost = fma(v, 1e15, -scaled);
+  const double whole = floor(scaled + 0.5), rest = scaled - whole + lost;
+  return (rest > 0.5 ? whole + 1 : rest < -0.5 ? whole - 1 : whole) / 1e15;
 }
 
 // Image.rotate by `degrees` about the middle of an S x S picture.
