@@ -6,6 +6,7 @@
 #include <set>
 #include <unistd.h>
 
+#include "apps/train_cifar/trainer.h"
 #include "engine/data/dataset.h"
 #include "kernels/augment/augment.h"
 #include "tests/support.h"
@@ -45,6 +46,13 @@ void write(const fs::path& path, const std::string& bytes) {
   fs::create_directories(path.parent_path());
   std::ofstream(path, std::ios::binary) << bytes;
 }
+#if KRAIT_TEST_TAR
+void zip(const std::string& path, const std::string& bytes) {
+  gzFile f = gzopen(path.c_str(), "wb1");
+  REQUIRE(gzwrite(f, bytes.data(), static_cast<unsigned>(bytes.size())) > 0);
+  gzclose(f);
+}
+#endif
 std::string tar_entry(const std::string& name, const std::string& bytes) {
   std::string h(512, '\0');
   h.replace(0, name.size(), name);
@@ -143,18 +151,58 @@ TEST_CASE("CIFAR-100: fine labels") {
                        InputError);
 }
 
+TEST_CASE("CIFAR-100: trained and evaluated by the same options as CIFAR-10") {
+  const TempFolder temp;
+  write(temp / "cifar-100-binary/train.bin", cifar_bytes(50000, 2, 100));
+  write(temp / "cifar-100-binary/test.bin", cifar_bytes(10000, 2, 100));
+  TrainOptions o;
+  o.model = "vim_micro_patch4_32";
+  o.model_given = true;
+  o.data_set = "CIFAR100";
+  o.data_path = temp.path.string();
+  o.depth = 1;
+  o.embed_dim = 8;
+  o.patch_size = 16;
+  o.batch_size = 500;
+  o.epochs = 1;
+  o.lr = 0.1;
+  o.warmup_epochs = 0;
+  o.device = "cpu";
+  o.output_dir = temp / "out";
+  o.print_every = 1000000;
+  Trainer t(o);
+  t.train(1);
+  CHECK(t.last_train_loss() == doctest::Approx(4.6).epsilon(0.05));  // ln 100
+  t.train(5);
+  const Evaluation e = t.evaluate();
+  CHECK(e.loss == doctest::Approx(4.61).epsilon(0.02));  // labels and pixels have nothing in common
+  CHECK(e.acc5 >= e.acc1);
+  o.eval = true;
+  o.resume = temp / "out/checkpoint.safetensors";
+  fs::remove(temp / "cifar-100-binary/train.bin");
+  CHECK(Trainer(o).evaluate().loss == e.loss);
+}
+
 #if KRAIT_TEST_TAR
+TEST_CASE("CIFAR-100 out of the archive") {
+  const TempFolder temp;
+  zip(temp / "cifar-100-binary.tar.gz",
+      tar_entry("cifar-100-binary/test.bin", cifar_bytes(10000, 2, 100)) + std::string(1024, '\0'));
+  for (const std::string& from : {temp.path.string(), temp / "cifar-100-binary.tar.gz"}) {
+    const Dataset d = load_cifar100(from, false);
+    CHECK(d.count() == 10000);
+    CHECK(d.labels[1234] == 34);
+    CHECK(d.images[3072 * 9999 + 5] == 9999 % 251);
+  }
+  CHECK_THROWS_WITH_AS(load_cifar100(temp.path.string(), true),
+                       doctest::Contains("no train.bin in"), InputError);
+}
 TEST_CASE("CIFAR-10 out of the archive, whole or damaged") {
   const TempFolder temp;
   const std::string good = cifar_bytes(10000, 1, 10);
   const std::string tar = tar_entry("cifar-10-batches-bin/readme.html", "<html>") +
                           tar_entry("cifar-10-batches-bin/test_batch.bin", good) +
                           std::string(1024, '\0');
-  auto zip = [&](const std::string& path, const std::string& bytes) {
-    gzFile f = gzopen(path.c_str(), "wb1");
-    REQUIRE(gzwrite(f, bytes.data(), static_cast<unsigned>(bytes.size())) > 0);
-    gzclose(f);
-  };
   const std::string archive = temp / "cifar-10-binary.tar.gz";
   zip(archive, tar);
   for (const std::string& from : {archive, temp.path.string()}) {

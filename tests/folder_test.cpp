@@ -191,7 +191,7 @@ TEST_CASE("scaling: the bytes of Pillow, for pictures larger than the result") {
       const StoredTensor& want = golden.at(cat("out.", bicubic ? "bicubic." : "bilinear.", name));
       std::vector<uint8_t> out(int64_t{3} * window.height * window.width);
       REQUIRE(out.size() == want.bytes.size());
-      resize(p, from, height, width, window, bicubic, out.data());
+      resize_picture(p, from, height, width, window, bicubic, out.data());
       CHECK(std::memcmp(out.data(), want.bytes.data(), out.size()) == 0);
     };
     check("16x16", whole, 16, 16, {0, 0, 16, 16});
@@ -342,6 +342,96 @@ TEST_CASE("image folder: the same batches from any number of threads, cached or 
   }
 }
 
+TEST_CASE("image folder: pictures of one size give the batches of a data set in device memory") {
+  if (!readable()) return;
+  const TempFolder temp("folder_same");
+  constexpr int side = 24;
+  for (uint32_t n = 0; n < 12; ++n)
+    write_bytes(temp.path / "train" / cat("class", n % 3) / cat(10 + n, ".png"),
+                png_bytes(drawn_picture(side, side, n)));
+  const Dataset d = list_image_folder(temp.path.string(), true, 2);
+  Dataset resident = d;
+  resident.height = resident.width = side;
+  for (const std::string& file : d.files) {
+    Picture p;
+    REQUIRE(read_picture(file, p) == "");
+    for (int c = 0; c < 3; ++c)
+      for (int k = 0; k < side * side; ++k) resident.images.push_back(p.pixels[3 * k + c]);
+  }
+  auto same = [&](AugmentOptions o, bool train) {
+    INFO("crop ", static_cast<int>(o.crop), ", interpolation ", static_cast<int>(o.interpolation),
+         ", size ", o.size, ", train ", train);
+    o.mean = d.mean;
+    o.stddev = d.stddev;
+    Context ctx(Backend::cpu, 1 << 22);
+    StepState state;
+    ctx.state = &state;
+    DeviceDataset device(ctx, resident);
+    FolderSource folder(ctx, d,
+                        {.batch = 4, .train = train, .augment = o, .repeats = 2, .threads = 3});
+    for (uint64_t step = 0; step < 5; ++step) {
+      state.seed = train ? 11 : 0;
+      state.step = train ? step : 0;
+      state.first = static_cast<int64_t>(step % 3) * 4;
+      if (train) {
+        device.shuffle(ctx, 11, step / 3, 2);
+        folder.shuffle(ctx, 11, step / 3, 2);
+      }
+      folder.prepare(ctx, state, 4);
+      const auto a = device.batch(ctx, 4, o, train, DType::f32);
+      const auto b = folder.batch(ctx, 4, o, train, DType::f32);
+      CHECK(ctx.download<float>(a.images) == ctx.download<float>(b.images));
+      CHECK(ctx.download<float>(a.targets) == ctx.download<float>(b.targets));
+    }
+  };
+  AugmentOptions o;
+  o.size = side;
+  for (Pad pad : {Pad::mean, Pad::zero, Pad::reflect}) {
+    o.pad = pad;
+    same(o, true);
+  }
+  for (int size : {16, side, 40})
+    for (Crop crop : {Crop::none, Crop::resized, Crop::simple, Crop::central})
+      for (Interpolation i :
+           {Interpolation::bilinear, Interpolation::bicubic, Interpolation::random}) {
+        o.size = size;
+        o.crop = crop;
+        o.interpolation = i;
+        same(o, true);
+        if (i != Interpolation::random) same(o, false);
+      }
+  o.auto_augment = "rand-m9-mstd0.5-inc1";  // its rotations interpolate as scaling does
+  o.erase.prob = 0.5;
+  o.color_jitter = 0.3;
+  same(o, true);
+}
+
+TEST_CASE("image folder: crop padded takes windows of a picture whose shorter side has the size") {
+  const Picture p = drawn_picture(20, 33, 4);
+  AugmentOptions o;
+  o.size = 20;
+  o.crop_padding = 0;
+  std::vector<uint8_t> out(3 * 20 * 20);
+  std::set<int> places;
+  for (uint64_t step = 0; step < 40; ++step) {
+    crop_picture(p, o, true, {.seed = 1, .step = step}, 0, out.data());
+    int found = -1;
+    for (int x0 = 0; x0 <= 13; ++x0) {
+      bool same = true;
+      for (int c = 0; c < 3; ++c)
+        for (int y = 0; y < 20; ++y)
+          for (int x = 0; x < 20; ++x)
+            same = same && out[(c * 20 + y) * 20 + x] == p.pixels[(y * 33 + x0 + x) * 3 + c];
+      if (same) found = x0;
+    }
+    CHECK(found >= 0);
+    places.insert(found);
+  }
+  CHECK(places.size() > 8);
+  o.crop = Crop::published;
+  CHECK_THROWS_WITH_AS(check_crop(o), doctest::Contains("is for CIFAR"), InputError);
+}
+
 TEST_CASE("image folder: an evaluation takes every picture once, in order, again and again") {
   if (!readable()) return;
   const TempFolder temp("folder_evaluation");
@@ -384,8 +474,9 @@ TEST_CASE(
     for (int64_t k = 0; k < 768; ++k) most = std::max(most, std::abs(all[i * 768 + k]));
     CHECK((most < 0.02) == (order[i] == index));  // the mean colour, rounded to 8 bits
   }
-  for (int i = 0; i < 10; ++i) d.files[i] = temp / "gone.png";
-  Batches too_many(d, options_for(d, 3, 21, true));
+  Dataset gone = d;
+  for (int i = 0; i < 10; ++i) gone.files[i] = temp / "gone.png";
+  Batches too_many(gone, options_for(d, 3, 21, true));
   CHECK_THROWS_WITH_AS(too_many.take(0), doctest::Contains("11 of 21 pictures cannot be decoded"),
                        InputError);
 }

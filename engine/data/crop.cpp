@@ -1,103 +1,78 @@
-// Which part of a picture from a folder a batch shows, for pictures of any size and shape.
+// Which part of a picture a batch shows, decided as the device's kernel does it, for pictures of
+// any size and shape.
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 
 #include "engine/data/image_folder.h"
+#include "engine/data/policy.h"
 #include "engine/data/resize.h"
-#include "kernels/common/random.h"
+#include "kernels/augment/geometry.h"
 
 namespace krait {
 namespace {
 
-// Scaled so that the shorter side becomes `side`: torchvision's Resize(side).
-Box scaled_size(const Picture& p, int side) {
-  const int64_t shorter = std::min(p.height, p.width);
-  return {.height = static_cast<int>(side * int64_t{p.height} / shorter),
-          .width = static_cast<int>(side * int64_t{p.width} / shorter)};
+Geometry draw(const Picture& p, const AugmentOptions& o, bool train, const BatchPlace& place,
+              int64_t i) {
+  const CropRules rules = crop_rules(o);
+  const bool simple = o.crop == Crop::simple;
+  if (!train || (o.crop != Crop::padded && !simple))
+    return draw_geometry(rules, train, place.seed, place.step, i, p.height, p.width, o.size);
+  // As draw_geometry does it with a picture of size x size: here the shorter side becomes that.
+  const int shorter = std::min(p.height, p.width),
+            padding = simple ? simple_padding : rules.padding;
+  Geometry g{};
+  g.scale_height = static_cast<int>(int64_t{o.size} * p.height / shorter);
+  g.scale_width = static_cast<int>(int64_t{o.size} * p.width / shorter);
+  g.height = g.width = o.size;
+  g.pad = simple ? Pad::reflect : rules.pad;
+  Numbers numbers(place.seed, Draw::crop, place.step, i);
+  g.y = numbers.up_to(g.scale_height + 2 * padding - o.size) - padding;
+  g.x = numbers.up_to(g.scale_width + 2 * padding - o.size) - padding;
+  g.bicubic = rules.interpolation == Interpolation::bicubic ||
+              (rules.interpolation == Interpolation::random && numbers.chance(0.5));
+  return g;
 }
 
-// torchvision's CenterCrop: half of what is left, a half rounded to an even number.
-int middle(int whole, int part) {
-  return static_cast<int>(std::nearbyint((whole - part) / 2.0));
-}
-
-// A random part of 8 to 100 % of the area and of a shape between 3:4 and 4:3, as the options say:
-// torchvision's RandomResizedCrop. After ten tries that do not fit: the largest central part whose
-// shape is allowed.
-Box random_part(const Picture& p, const AugmentOptions& o, const BatchPlace& place, int64_t i) {
-  const double area = static_cast<double>(p.height) * p.width;
-  for (uint64_t attempt = 0; attempt < 10; ++attempt) {
-    const Random4 r = philox(place.seed, static_cast<uint32_t>(Draw::crop), place.step,
-                             static_cast<uint64_t>(i) | (attempt + 1) << 32);
-    const double part = area * (o.scale_low + (o.scale_high - o.scale_low) * uniform01(r.word[0]));
-    const double low = std::log(o.ratio_low), high = std::log(o.ratio_high);
-    const double ratio = std::exp(low + (high - low) * uniform01(r.word[1]));
-    const auto width = std::lrint(std::sqrt(part * ratio));
-    const auto height = std::lrint(std::sqrt(part / ratio));
-    if (width < 1 || height < 1 || width > p.width || height > p.height) continue;
-    return {.y = static_cast<int>(below(r.word[2], static_cast<uint32_t>(p.height - height + 1))),
-            .x = static_cast<int>(below(r.word[3], static_cast<uint32_t>(p.width - width + 1))),
-            .height = static_cast<int>(height),
-            .width = static_cast<int>(width)};
-  }
-  Box box{.height = p.height, .width = p.width};
-  const double ratio = static_cast<double>(p.width) / p.height;
-  if (ratio < o.ratio_low) box.height = static_cast<int>(std::lrint(p.width / o.ratio_low));
-  if (ratio > o.ratio_high) box.width = static_cast<int>(std::lrint(p.height * o.ratio_high));
-  box.y = (p.height - box.height) / 2;
-  box.x = (p.width - box.width) / 2;
-  return box;
-}
-
-// A size x size window of `scaled` (3, height, width) with `padding` pixels around it.
-void padded_window(const std::vector<uint8_t>& scaled, const Box& of, int padding, Pad pad,
-                   const AugmentOptions& o, const BatchPlace& place, int64_t i, uint8_t* out) {
-  const int S = o.size;
-  const Random4 r = philox(place.seed, static_cast<uint32_t>(Draw::crop), place.step, i);
-  const int top = static_cast<int>(below(r.word[0], of.height + 2 * padding - S + 1)) - padding;
-  const int left = static_cast<int>(below(r.word[1], of.width + 2 * padding - S + 1)) - padding;
-  auto reflected = [](int at, int size) {
-    const int inside = at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at;
-    return std::clamp(inside, 0, size - 1);
-  };
+// The window of `scaled`, (3, scale_height, scale_width), that reaches outside it.
+void padded_window(const std::vector<uint8_t>& scaled, const Geometry& g, const AugmentOptions& o,
+                   uint8_t* out) {
+  auto reflected = [](int k, int n) { return k < 0 ? -k : k < n ? k : 2 * n - 2 - k; };
   for (int c = 0; c < 3; ++c) {
-    const auto border = static_cast<uint8_t>(pad == Pad::mean ? std::lround(255 * o.mean[c]) : 0);
-    for (int y = top; y < top + S; ++y)
-      for (int x = left; x < left + S; ++x) {
-        const bool outside = y < 0 || y >= of.height || x < 0 || x >= of.width;
-        const int from_y = reflected(y, of.height), from_x = reflected(x, of.width);
-        *out++ = outside && pad != Pad::reflect
-                     ? border
-                     : scaled[(int64_t{c} * of.height + from_y) * of.width + from_x];
+    const uint8_t border = g.pad == Pad::zero ? 0 : mean_colour(o, c);
+    for (int y = g.y; y < g.y + g.height; ++y)
+      for (int x = g.x; x < g.x + g.width; ++x) {
+        const bool inside = y >= 0 && y < g.scale_height && x >= 0 && x < g.scale_width;
+        const int from_y = reflected(y, g.scale_height), from_x = reflected(x, g.scale_width);
+        *out++ = inside || g.pad == Pad::reflect
+                     ? scaled[(int64_t{c} * g.scale_height + from_y) * g.scale_width + from_x]
+                     : border;
       }
   }
 }
 
 }  // namespace
 
+void check_crop(const AugmentOptions& o) {
+  KRAIT_INPUT(o.crop != Crop::published, "the crop \"published\" is for CIFAR's small pictures");
+  KRAIT_INPUT(o.crop != Crop::padded || o.pad != Pad::reflect || o.crop_padding < o.size,
+              "reflecting ", o.crop_padding, " pixels of pictures of size ", o.size);
+}
+
 void crop_picture(const Picture& picture, const AugmentOptions& o, bool train,
                   const BatchPlace& place, int64_t i, uint8_t* out) {
   const int S = o.size;
-  const Box whole{.height = picture.height, .width = picture.width};
-  const Box all{.height = S, .width = S};
-  const bool bicubic = o.interpolation == Interpolation::bicubic;
-  if (o.crop == Crop::central) {
-    const Box of = scaled_size(picture, static_cast<int>(S / o.crop_ratio));
-    const Box window{middle(of.height, S), middle(of.width, S), S, S};
-    resize(picture, whole, of.height, of.width, window, bicubic, out);
-  } else if (!train || o.crop == Crop::none) {
-    resize(picture, whole, S, S, all, bicubic, out);
-  } else if (o.crop == Crop::resized) {
-    resize(picture, random_part(picture, o, place, i), S, S, all, bicubic, out);
-  } else {
-    KRAIT_CHECK(o.crop == Crop::padded || o.crop == Crop::simple, "this crop is for CIFAR");
-    const bool simple = o.crop == Crop::simple;
-    const Box of = scaled_size(picture, S);
-    std::vector<uint8_t> scaled(int64_t{3} * of.height * of.width);
-    resize(picture, whole, of.height, of.width, of, bicubic, scaled.data());
-    padded_window(scaled, of, simple ? 4 : o.crop_padding, simple ? Pad::reflect : o.pad, o, place,
-                  i, out);
-  }
+  const Geometry g = draw(picture, o, train, place, i);
+  if (!g.scale_height)
+    return resize_picture(picture, {g.y, g.x, g.height, g.width}, S, S, {0, 0, S, S}, g.bicubic,
+                          out);
+  const Box whole{0, 0, picture.height, picture.width};
+  if (g.y >= 0 && g.x >= 0 && g.y + S <= g.scale_height && g.x + S <= g.scale_width)
+    return resize_picture(picture, whole, g.scale_height, g.scale_width, {g.y, g.x, S, S},
+                          g.bicubic, out);
+  std::vector<uint8_t> scaled(int64_t{3} * g.scale_height * g.scale_width);
+  resize_picture(picture, whole, g.scale_height, g.scale_width,
+                 {0, 0, g.scale_height, g.scale_width}, g.bicubic, scaled.data());
+  padded_window(scaled, g, o, out);
 }
 
 }  // namespace krait

@@ -59,27 +59,21 @@ void DeviceDataset::in_order(Context& ctx) {
   ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
 }
 
-namespace {
-
-AugmentPictures picture_rules(const AugmentOptions& o) {
-  AugmentPictures p{};
-  p.crop = {.crop = o.crop,
-            .padding = o.crop_padding,
-            .pad = o.pad,
-            .scale_low = o.scale_low,
-            .scale_high = o.scale_high,
-            .ratio_low = o.ratio_low,
-            .ratio_high = o.ratio_high,
-            .crop_ratio = o.crop_ratio,
-            .interpolation = o.interpolation,
-            .flip = o.flip};
-  p.operations = operation_rules(o);
-  for (int c = 0; c < AugmentPictures::max_channels; ++c)
-    p.fill[c] = static_cast<uint8_t>(std::clamp(std::nearbyint(255 * o.mean[c]), 0.0, 255.0));
-  return p;
+CropRules crop_rules(const AugmentOptions& o) {
+  return {.crop = o.crop,
+          .padding = o.crop_padding,
+          .pad = o.pad,
+          .scale_low = o.scale_low,
+          .scale_high = o.scale_high,
+          .ratio_low = o.ratio_low,
+          .ratio_high = o.ratio_high,
+          .crop_ratio = o.crop_ratio,
+          .interpolation = o.interpolation,
+          .flip = o.flip};
 }
-
-}  // namespace
+uint8_t mean_colour(const AugmentOptions& o, int c) {
+  return static_cast<uint8_t>(std::clamp(std::nearbyint(255 * o.mean[c]), 0.0, 255.0));
+}
 
 DeviceDataset::Batch DeviceDataset::batch(Context& ctx, int64_t B, const AugmentOptions& augment,
                                           bool train, DType dtype) const {
@@ -88,7 +82,10 @@ DeviceDataset::Batch DeviceDataset::batch(Context& ctx, int64_t B, const Augment
   check_augment(augment);
   KRAIT_CHECK(channels <= MakeBatch::max_channels, "pictures with ", channels, " channels");
   KRAIT_CHECK(ctx.state || ctx.measuring(), "batch: the context has no StepState");
-  AugmentPictures p = picture_rules(augment);
+  AugmentPictures p{};
+  p.crop = crop_rules(augment);
+  p.operations = operation_rules(augment);
+  for (int c = 0; c < AugmentPictures::max_channels; ++c) p.fill[c] = mean_colour(augment, c);
   const bool colored = p.operations.layers > 0 || p.operations.policies > 0 ||
                        augment.three_augment || augment.color_jitter > 0;
   KRAIT_INPUT(!train || !colored || channels == 3, "operations on colours for pictures with ",

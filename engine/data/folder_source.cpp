@@ -1,9 +1,9 @@
 // Batches of an image folder: decoded and cropped by threads, copied to the device in turn.
-#include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 
 #include "engine/data/image_folder.h"
+#include "engine/data/policy.h"
 #include "kernels/common/cuda.h"
 
 namespace krait {
@@ -27,6 +27,8 @@ FolderSource::FolderSource(Context& ctx, const Dataset& files, const FolderOptio
       label_bytes_(padded(options.batch * sizeof(int32_t))),
       slot_bytes_(label_bytes_ + padded(options.batch * picture_bytes_)),
       cache_(files.files.size()) {
+  check_augment(options.augment);
+  check_crop(options.augment);
   KRAIT_CHECK(options.batch > 0 && options.batch <= count(), "batches of ", options.batch,
               " out of ", count(), " pictures");
   slots_ =
@@ -94,8 +96,8 @@ void FolderSource::make(const BatchPlace& place, int64_t i, int slot) {
     return;
   }
   for (int c = 0; c < 3; ++c)
-    std::memset(pixels(slot, i) + c * picture_bytes_ / 3,
-                static_cast<int>(std::lround(255 * options_.augment.mean[c])), picture_bytes_ / 3);
+    std::memset(pixels(slot, i) + c * picture_bytes_ / 3, mean_colour(options_.augment, c),
+                picture_bytes_ / 3);
 }
 
 // Null: it cannot be decoded.
@@ -185,9 +187,7 @@ BatchSource::Batch FolderSource::batch(Context& ctx, int64_t B, const AugmentOpt
       train == options_.train && augment.size == options_.augment.size && B <= options_.batch,
       "batch: not what this source was made for");
   AugmentOptions rest = augment;
-  rest.crop = Crop::padded;  // they have their size: nothing is left to crop or scale
-  rest.crop_padding = 0;
-  rest.interpolation = Interpolation::bilinear;
+  rest.crop = Crop::none;  // they have their size: nothing is left to crop or scale
   return staging_.batch(ctx, B, rest, train, dtype);
 }
 

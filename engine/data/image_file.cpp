@@ -82,6 +82,25 @@ std::string png_fault(Bytes b) {
   return "is cut off";
 }
 
+// A segment with Huffman tables: for each its number, how many codes there are of 1 .. 16 bits, and
+// their values. stb_image does not check that there are at most 256 (nor that they are codes at
+// all).
+bool huffman_tables(Bytes b) {
+  while (!b.empty()) {
+    if (b.size() < 17) return false;
+    size_t codes = 0, room = 1;  // room: codes of this length that no shorter one begins
+    for (size_t bits = 1; bits <= 16; ++bits) {
+      room *= 2;
+      if (b[bits] > room) return false;
+      room -= b[bits];
+      codes += b[bits];
+    }
+    if (codes > 256 || b.size() < 17 + codes) return false;
+    b = b.subspan(17 + codes);
+  }
+  return true;
+}
+
 // A JPEG is a row of segments that start with FF and a mark; a scan's coded bytes follow its
 // segment, and in them FF is followed by 00 or by a restart mark (D0 to D7). The end is FF D9.
 std::string jpeg_fault(Bytes b) {
@@ -100,7 +119,11 @@ std::string jpeg_fault(Bytes b) {
       at += 2;
     } else {
       if (at + 4 > b.size()) break;
-      at += 2 + (b[at + 2] << 8 | b[at + 3]);
+      const size_t length = b[at + 2] << 8 | b[at + 3];
+      if (at + 2 + length > b.size()) break;
+      if (length < 2 || (mark == 0xC4 && !huffman_tables(b.subspan(at + 4, length - 2))))
+        return "is damaged";
+      at += 2 + length;
     }
   }
   return "is cut off";
@@ -126,6 +149,7 @@ std::string reason() {
 std::string header_fault(Bytes b, int& height, int& width) {
   if (b.empty()) return "is empty";
   if (!is_png(b) && !is_jpeg(b) && !is_bmp(b)) return "is not a PNG, JPEG or BMP picture";
+  if (is_jpeg(b) && jpeg_fault(b) == "is damaged") return "is damaged";
   int channels;
   const bool known =
       stbi_info_from_memory(b.data(), static_cast<int>(b.size()), &width, &height, &channels);

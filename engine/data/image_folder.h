@@ -37,11 +37,12 @@ struct FolderOptions {
 // its label, so that a training goes on; it is named once on stderr.
 class FolderSource : public BatchSource {
  public:
+  // `files` must live as long as this.
   FolderSource(Context& ctx, const Dataset& files, const FolderOptions& options);
   ~FolderSource() override;
   int64_t count() const override { return std::ssize(files_); }
   int classes() const override { return staging_.classes(); }
-  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats) override;
+  void shuffle(Context& ctx, uint64_t seed, uint64_t epoch, int repeats = 1) override;
   void in_order(Context& ctx) override;
   // InputError if more than one in a hundred pictures (and more than ten) cannot be decoded.
   void prepare(Context& ctx, const StepState& state, int64_t B) override;
@@ -77,6 +78,8 @@ class FolderSource : public BatchSource {
   std::unique_ptr<ReadAhead> ahead_;  // last: its threads use all of the above
 };
 
+// InputError for a crop that pictures from files do not have.
+void check_crop(const AugmentOptions& options);
 // Crops and scales `picture` as options.crop says: what picture i of the batch at `place` shows.
 // Without `train`: crop central, or the whole picture scaled to size x size. `out`: (3, size,
 // size).

@@ -1,6 +1,5 @@
-// Scales pictures of any size as Pillow does: Image.resize with a filter that grows with the
-// reduction, in 8 bits, to the last bit. The device's kernel does the same for pictures of one
-// size.
+// Scales a picture of any size as Pillow does, to the last bit: kernels/augment/resample.h says
+// how, and does it on the device for pictures that all have one size.
 #pragma once
 
 #include "engine/data/image_file.h"
@@ -13,7 +12,7 @@ struct Box {
 
 // Part `from` of the picture, scaled to height x width, of which only `window` is worked out.
 // `out`: (3, window.height, window.width).
-void resize(const Picture& picture, const Box& from, int height, int width, const Box& window,
-            bool bicubic, uint8_t* out);
+void resize_picture(const Picture& picture, const Box& from, int height, int width,
+                    const Box& window, bool bicubic, uint8_t* out);
 
 }  // namespace krait

@@ -46,6 +46,20 @@ inline int most_weights(bool bicubic, int from, int size) {
   return static_cast<int>(std::ceil((bicubic ? 2 : 1) * (scale < 1 ? 1 : scale))) * 2 + 1;
 }
 
+// Of pixel `to`: the first source pixel, their number, the weights.
+KRAIT_HD inline void pixel_weights(bool bicubic, int from, int size, int to, int32_t* out) {
+  const FilterWindow window(bicubic, from, size, to);
+  out[0] = window.first;
+  out[1] = window.count;
+  double sum = 0;
+  for (int k = 0; k < window.count; ++k) sum += window.weight(bicubic, k);
+  for (int k = 0; k < window.count; ++k) {
+    double w = window.weight(bicubic, k);
+    if (sum != 0) w /= sum;
+    out[2 + k] = static_cast<int32_t>(product(w, double{1 << weight_bits}) + (w < 0 ? -0.5 : 0.5));
+  }
+}
+
 // The weights of a whole axis: for each pixel the first source pixel, their number, the weights.
 struct WeightTable {
   int32_t* at;
@@ -56,20 +70,8 @@ struct WeightTable {
 template <class Team>
 KRAIT_HD void fill_weights(const Team& team, const WeightTable& table, bool bicubic, int from,
                            int size) {
-  each(team, size, [&](int to) {
-    const FilterWindow window(bicubic, from, size, to);
-    int32_t* out = table.at + to * table.stride;
-    out[0] = window.first;
-    out[1] = window.count;
-    double sum = 0;
-    for (int k = 0; k < window.count; ++k) sum += window.weight(bicubic, k);
-    for (int k = 0; k < window.count; ++k) {
-      double w = window.weight(bicubic, k);
-      if (sum != 0) w /= sum;
-      out[2 + k] =
-          static_cast<int32_t>(product(w, double{1 << weight_bits}) + (w < 0 ? -0.5 : 0.5));
-    }
-  });
+  each(team, size,
+       [&](int to) { pixel_weights(bicubic, from, size, to, table.at + to * table.stride); });
 }
 
 KRAIT_HD inline uint8_t clipped(int v) {
