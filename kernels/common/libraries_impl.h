@@ -31,6 +31,7 @@ struct Libraries::Impl {
   std::vector<std::function<void()>> at_exit;
   // cuDNN's state, owned by kernels/patch_embed/cudnn.cpp: a handle and its plans.
   std::shared_ptr<void> cudnn;
+  std::shared_ptr<void> conv2d_cudnn;  // the same of kernels/conv2d/cudnn.cpp
 
   ~Impl() {
     for (auto& f : at_exit) f();

@@ -69,14 +69,23 @@ __global__ void scatter_pixels(Conv2dBwd p, int64_t count, const T* dcols) {
   }
 }
 
+}  // namespace
+
+void conv2d_spread_weights(DType dtype, const ConvShape& shape, const void* w, void* wp,
+                           Stream stream) {
+  const int64_t count = shape.D * conv_by_matmul::row_length(shape);
+  dispatch_gpu(dtype, [&]<class T>() {
+    spread<T><<<blocks_for(count, threads, most_blocks), threads, 0, stream>>>(
+        shape, count, static_cast<const T*>(w), static_cast<T*>(wp));
+  });
+}
+
+namespace {
+
 struct Steps {
   template <class P>
   void spread_weights(const P& p, void* wp, const Launch& l) {
-    const int64_t count = p.shape.D * conv_by_matmul::row_length(p.shape);
-    dispatch_gpu(p.dtype, [&]<class T>() {
-      spread<T><<<blocks_for(count, threads, most_blocks), threads, 0, l.stream>>>(
-          p.shape, count, static_cast<const T*>(p.w), static_cast<T*>(wp));
-    });
+    conv2d_spread_weights(p.dtype, p.shape, p.w, wp, l.stream);
   }
   void collect_weights(const Conv2dBwd& p, const void* dwp, const Launch& l) {
     const int64_t count = p.shape.D * conv_by_matmul::row_length(p.shape);
