@@ -270,6 +270,13 @@ TEST_CASE("the order of an epoch is a permutation of its own") {
   CHECK(got == want);
 }
 
+TEST_CASE("repeated augmentation: each picture so many times in a row, the rest not at all") {
+  const auto once = epoch_order(100, 3, 4, 1), thrice = epoch_order(100, 3, 4, 3);
+  REQUIRE(thrice.size() == 100);
+  for (int i = 0; i < 100; ++i) CHECK(thrice[i] == once[i / 3]);
+  CHECK_THROWS_AS(epoch_order(100, 3, 4, 0), InputError);
+}
+
 TEST_CASE("a batch for evaluation is the pictures, normalised") {
   Context ctx(Backend::cpu, 1 << 20);
   const Dataset d = numbered(9, 8);

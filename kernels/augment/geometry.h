@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/augment/pictures.h"
 #include "kernels/augment/resample.h"
@@ -87,10 +88,26 @@ KRAIT_HD inline Geometry draw_geometry(const CropRules& r, bool train, uint64_t 
   return g;
 }
 
+// What `cut` does with nothing reflected, a row at a time: a single thread is faster so.
+inline void cut_rows(const Pixels& in, int channels, const Geometry& g, bool mirrored,
+                     const uint8_t* fill, uint8_t* out) {
+  const int left = std::clamp(-g.x, 0, g.width), right = std::clamp(in.width - g.x, left, g.width);
+  for (int c = 0; c < channels; ++c)
+    for (int y = g.y; y < g.y + g.height; ++y, out += g.width) {
+      std::fill_n(out, g.width, g.pad == Pad::zero ? uint8_t{0} : fill[c]);
+      if (y < 0 || y >= in.height || left == right) continue;
+      const uint8_t* row = in.at + c * in.plane + y * in.row;
+      std::copy(row + g.x + left, row + g.x + right, out + left);
+      if (mirrored) std::reverse(out, out + g.width);
+    }
+}
+
 // The window at `out`, packed, maybe mirrored.
 template <class Team>
 KRAIT_HD void cut(const Team& team, const Pixels& in, int channels, const Geometry& g,
                   bool mirrored, const uint8_t* fill, uint8_t* out) {
+  if constexpr (std::is_same_v<Team, Solo>)
+    if (g.pad != Pad::reflect) return cut_rows(in, channels, g, mirrored, fill, out);
   auto reflected = [](int k, int n) { return k < 0 ? -k : k < n ? k : 2 * n - 2 - k; };
   for (int c = 0; c < channels; ++c) {
     const int outside = g.pad == Pad::zero ? 0 : fill[c];
