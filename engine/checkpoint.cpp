@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <unordered_map>
 
+#include "engine/io/state_dict.h"
+
 namespace krait {
 namespace {
 
@@ -207,7 +209,7 @@ void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& pa
 }
 
 Checkpoint read_checkpoint(const std::string& path) {
-  Checkpoint c{path, read_safetensors(path), {}};
+  Checkpoint c{path, is_pth(path) ? read_pth_weights(path) : read_safetensors(path), {}};
   const auto& meta = c.content.metadata;
   const auto format = meta.find("format");
   // Other programs write "pt" here.

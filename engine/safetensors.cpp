@@ -2,13 +2,11 @@
 #include "engine/safetensors.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "engine/io/file.h"
 
 namespace krait {
 namespace {
@@ -16,24 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t most_header_bytes = 100'000'000;  // the format's own limit
-
-// Bytes of an element; 0: no such type.
-int64_t element_bytes(const std::string& dtype) {
-  static const std::map<std::string, int64_t> sizes = {
-      {"F64", 8}, {"I64", 8}, {"U64", 8},     {"F32", 4},     {"I32", 4},
-      {"U32", 4}, {"F16", 2}, {"BF16", 2},    {"I16", 2},     {"U16", 2},
-      {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"BOOL", 1}};
-  const auto it = sizes.find(dtype);
-  return it == sizes.end() ? 0 : it->second;
-}
-
-// A name out of a file that may be garbage, fit for one line of text.
-std::string printable(const std::string& name) {
-  std::string s = name.substr(0, 100);
-  for (char& c : s)
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
-  return s.size() < name.size() ? s + "..." : s;
-}
 
 double from_half(uint16_t h) {
   const int exponent = (h >> 10) & 31, fraction = h & 1023;
@@ -50,39 +30,6 @@ int64_t checked_count(const std::vector<int64_t>& shape) {
     if (d < 0 || __builtin_mul_overflow(n, d, &n)) return -1;
   return n;
 }
-
-class File {  // closes itself
- public:
-  explicit File(int fd) : fd_(fd) {}
-  File(const File&) = delete;
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int fd() const { return fd_; }
-  bool read_all(void* to, size_t bytes) const {
-    for (auto* p = static_cast<char*>(to); bytes > 0;) {
-      const ssize_t n = ::read(fd_, p, std::min(bytes, size_t{1} << 30));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return false;
-      p += n;
-      bytes -= static_cast<size_t>(n);
-    }
-    return true;
-  }
-  bool write_all(const void* from, size_t bytes) const {
-    for (auto* p = static_cast<const char*>(from); bytes > 0;) {
-      const ssize_t n = ::write(fd_, p, std::min(bytes, size_t{1} << 30));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return false;
-      p += n;
-      bytes -= static_cast<size_t>(n);
-    }
-    return true;
-  }
-
- private:
-  int fd_;
-};
 
 struct Entry {
   std::string name, dtype;
@@ -107,7 +54,7 @@ Entry read_entry(const std::string& path, const std::string& name, const json& v
     KRAIT_INPUT(d.is_number_unsigned(), where, " has a shape of other things than numbers");
     e.shape.push_back(d);
   }
-  const int64_t size = element_bytes(e.dtype), count = checked_count(e.shape);
+  const int64_t size = StoredTensor::element_bytes(e.dtype), count = checked_count(e.shape);
   KRAIT_INPUT(size, where, " is of the unknown type ", printable(e.dtype));
   int64_t bytes = 0;
   KRAIT_INPUT(count >= 0 && !__builtin_mul_overflow(count, size, &bytes), where,
@@ -119,6 +66,14 @@ Entry read_entry(const std::string& path, const std::string& name, const json& v
 
 }  // namespace
 
+int64_t StoredTensor::element_bytes(const std::string& dtype) {
+  static const std::map<std::string, int64_t> sizes = {
+      {"F64", 8}, {"I64", 8}, {"U64", 8},     {"F32", 4},     {"I32", 4},
+      {"U32", 4}, {"F16", 2}, {"BF16", 2},    {"I16", 2},     {"U16", 2},
+      {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"BOOL", 1}};
+  const auto it = sizes.find(dtype);
+  return it == sizes.end() ? 0 : it->second;
+}
 bool StoredTensor::numeric() const {
   for (const char* t : {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
     if (dtype == t) return true;
@@ -189,11 +144,8 @@ const StoredTensor& SafeTensors::at(const std::string& name) const {
 }
 
 SafeTensors read_safetensors(const std::string& path) {
-  File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  KRAIT_INPUT(file.fd() >= 0, path, ": cannot be read: ", std::strerror(errno));
-  struct stat info {};
-  KRAIT_INPUT(fstat(file.fd(), &info) == 0 && S_ISREG(info.st_mode), path, ": is not a file");
-  const auto size = static_cast<uint64_t>(info.st_size);
+  uint64_t size = 0;
+  const File file(open_to_read(path, size));
   unsigned char length[8];
   KRAIT_INPUT(size >= 8 && file.read_all(length, 8), path, ": is not a safetensors file (only ",
               size, " bytes long)");
@@ -261,26 +213,12 @@ void write_safetensors(const std::string& path, const SafeTensors& content) {
   unsigned char length[8];
   for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(text.size() >> (8 * i));
 
-  const std::string temporary = path + ".tmp";
-  auto give_up = [&](const char* what) {
-    const std::string why = std::strerror(errno);
-    unlink(temporary.c_str());
-    throw InputError(cat(path, ": cannot be ", what, ": ", why));
-  };
-  {
-    File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    KRAIT_INPUT(file.fd() >= 0, path, ": cannot be written: ", std::strerror(errno));
+  write_file(path, [&](const File& file) {
     bool ok = file.write_all(length, 8) && file.write_all(text.data(), text.size());
     for (const auto& [name, t] : content.tensors)
       ok = ok && file.write_all(t.bytes.data(), t.bytes.size());
-    if (!ok || fsync(file.fd()) != 0) give_up("written");
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) give_up("replaced");
-  // The rename itself lasts only once the folder is on disk.
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  File directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.fd() >= 0) fsync(directory.fd());
+    return ok;
+  });
 }
 
 }  // namespace krait

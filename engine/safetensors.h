@@ -18,7 +18,8 @@ struct StoredTensor {
   int64_t count() const;
   // Any of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, converted; InputError for other types.
   std::vector<double> values() const;
-  bool numeric() const;  // one of these types
+  bool numeric() const;                                    // one of these types
+  static int64_t element_bytes(const std::string& dtype);  // 0: no such type
   static StoredTensor f32(std::vector<int64_t> shape, const std::vector<double>& values);
   static StoredTensor f64(std::vector<int64_t> shape, const std::vector<double>& values);
   static StoredTensor raw(std::string dtype, std::vector<int64_t> shape, const void* data,

@@ -1,0 +1,156 @@
+// Names and shapes -> configuration, checked by declaring that model and comparing.
+#include "models/vim/identify.h"
+
+#include <cmath>
+
+#include "models/vim/vim.h"
+
+namespace krait {
+namespace {
+
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+
+constexpr int64_t largest_size = 1 << 20;  // of any dimension; check() is stricter
+
+Shapes shapes_of(const VimConfig& c) {
+  const ParamStore store([&](ParamStore& s) { vim_weights(c, s); });
+  Shapes shapes;
+  for (const Param& p : store.all())
+    shapes[p.name] = {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank};
+  return shapes;
+}
+
+std::string text(const std::vector<int64_t>& shape) {
+  std::string s = "(";
+  for (size_t i = 0; i < shape.size(); ++i) s += cat(i ? ", " : "", shape[i]);
+  return s + ")";
+}
+
+class Reader {
+ public:
+  explicit Reader(const Shapes& shapes) : shapes_(shapes) {}
+  bool has(const std::string& name) const { return shapes_.count(name); }
+  // Dimension d of a tensor that has `rank` of them.
+  int size(const std::string& name, size_t rank, size_t d) const {
+    const auto it = shapes_.find(name);
+    KRAIT_INPUT(it != shapes_.end(), "there is no ", name);
+    KRAIT_INPUT(it->second.size() == rank && it->second[d] > 0 && it->second[d] <= largest_size,
+                name, " is of the shape ", text(it->second));
+    return static_cast<int>(it->second[d]);
+  }
+
+ private:
+  const Shapes& shapes_;
+};
+
+// The square grid and the stride that give so many patches. Registered models of this patch size
+// come first: 27 x 27 patches of 16 pixels are 224 pixels at a stride of 8, not 432.
+void find_grid(VimConfig& c, int patches, std::vector<std::string>& assumed) {
+  const int grid = static_cast<int>(std::lround(std::sqrt(patches)));
+  KRAIT_INPUT(grid * grid == patches, patches, " patches are no square");
+  c.stride = c.patch_size;
+  c.img_size = grid * c.patch_size;
+  for (const NamedVim& named : vim_names()) {
+    const VimConfig known = vim_config(named.name);
+    if (known.patch_size == c.patch_size && known.patches() == patches) {
+      c.stride = known.stride;
+      c.img_size = known.img_size;
+      return;
+    }
+  }
+  assumed.push_back("stride = patch_size");
+}
+
+VimIdentity deduce(const Shapes& shapes) {
+  const Reader r(shapes);
+  VimIdentity id;
+  VimConfig& c = id.config;
+  c.embed_dim = r.size("patch_embed.proj.weight", 4, 0);
+  c.channels = r.size("patch_embed.proj.weight", 4, 1);
+  c.patch_size = r.size("patch_embed.proj.weight", 4, 2);
+  c.num_classes = r.size("head.weight", 2, 0);
+  for (c.depth = 0; r.has(cat("layers.", c.depth, ".norm.weight"));) ++c.depth;
+  const std::string m = "layers.0.mixer.";
+  const int inner = r.size(m + "A_log", 2, 0);
+  c.expand = inner / c.embed_dim;
+  c.d_state = r.size(m + "A_log", 2, 1);
+  c.d_conv = r.size(m + "conv1d.weight", 3, 2);
+  c.dt_rank = r.size(m + "dt_proj.weight", 2, 1);
+  c.conv_bias = r.has(m + "conv1d.bias");
+  c.bias = r.has(m + "in_proj.bias");
+  c.rms_norm = !r.has("norm_f.bias");
+  c.bimamba_type = r.has(m + "conv1d_b.weight") ? "v2" : r.has(m + "A_b_log") ? "v1" : "none";
+  if (r.has(m + "gamma")) c.init_layer_scale = 1;  // what it was at the start does not matter
+  c.use_double_cls_token = r.has("cls_token_head");
+  c.if_cls_token = c.use_double_cls_token || r.has("cls_token");
+  c.if_rope = r.has("rope.freqs_cos");
+  c.if_abs_pos_embed = r.has("pos_embed");
+  if (c.if_abs_pos_embed)
+    find_grid(c, r.size("pos_embed", 3, 1) - c.class_tokens(), id.assumed);
+  else if (c.if_rope)
+    find_grid(c, r.size("rope.freqs_cos", 2, 0), id.assumed);
+  else
+    id.assumed.push_back(cat("img_size = ", c.img_size = 14 * (c.stride = c.patch_size)));
+  if (c.if_rope) {
+    c.if_rope_residual = true;
+    id.assumed.push_back("if_rope_residual");
+  } else if (c.if_cls_token && !c.use_double_cls_token) {
+    // All published models with a class token and no RoPE have it in the middle.
+    c.use_middle_cls_token = c.if_divide_out = true;
+    id.assumed.push_back("use_middle_cls_token, if_divide_out");
+  }
+  if (!c.if_cls_token) id.assumed.push_back("final_pool_type = mean");
+  check(c);
+  return id;
+}
+
+// The first difference between weights and the model they were taken for; empty: none.
+std::string difference(const Shapes& weights, const Shapes& model) {
+  for (const auto& [name, shape] : model) {
+    const auto it = weights.find(name);
+    if (it == weights.end()) return cat("there is no ", name);
+    if (it->second != shape) return cat(name, " is ", text(it->second), ", not ", text(shape));
+  }
+  for (const auto& [name, shape] : weights)
+    if (!model.count(name) && name != "rope.freqs_cos" && name != "rope.freqs_sin")
+      return cat("there is ", name, " ", text(shape));
+  return "";
+}
+
+}  // namespace
+
+std::optional<VimIdentity> identify_vim(const Shapes& shapes, std::string& why) {
+  why.clear();
+  if (!shapes.count("layers.0.mixer.A_log")) return {};
+  try {
+    VimIdentity id = deduce(shapes);
+    why = difference(shapes, shapes_of(id.config));
+    if (!why.empty()) return {};
+    for (const NamedVim& named : vim_names()) {
+      VimConfig known = vim_config(named.name);
+      known.num_classes = id.config.num_classes;
+      if (known.if_rope == id.config.if_rope && difference(shapes, shapes_of(known)).empty())
+        id.names.push_back(named.name);
+    }
+    return id;
+  } catch (const InputError& e) {
+    why = e.what();
+    return {};
+  }
+}
+
+double vim_flops(const VimConfig& c) {
+  const double L = c.tokens(), D = c.embed_dim, E = c.inner(), N = c.d_state, R = c.rank();
+  const double convolved = c.bimamba_type == "v2" ? 2 : 1;
+  const double scanned = c.bimamba_type == "none" ? 1 : 2;
+  const double patches = 2.0 * c.patches() * c.channels * c.patch_size * c.patch_size * D;
+  const double projections = 2 * L * D * 2 * E + 2 * L * E * D;
+  const double side = 2 * L * E * (c.d_conv + (R + 2 * N) + R);
+  const double layer = projections + convolved * side + scanned * 9 * L * E * N;
+  const double heads = c.if_cls_token || c.final_pool_type == "mean" || c.final_pool_type == "none"
+                           ? 1
+                           : L;  // pooled before the head, or after
+  return patches + c.depth * layer + heads * 2 * D * c.num_classes;
+}
+
+}  // namespace krait
