@@ -13,16 +13,16 @@ inline std::string number(uint64_t v, int bytes) {
   return s;
 }
 inline std::string text(const std::string& s) {
-  return "X" + number(s.size(), 4) + s;
+  return cat("X", number(s.size(), 4), s);
 }
 inline std::string integer(int64_t v) {
-  return "\x8a\x08" + number(static_cast<uint64_t>(v), 8);
+  return cat("\x8a\x08", number(static_cast<uint64_t>(v), 8));
 }
 inline std::string global(const std::string& module, const std::string& name) {
-  return "c" + module + "\n" + name + "\n";
+  return cat("c", module, "\n", name, "\n");
 }
 inline std::string tuple(const std::string& items) {
-  return "(" + items + "t";
+  return cat("(", items, "t");
 }
 inline std::string integers(const std::vector<int64_t>& v) {
   std::string s;
@@ -42,7 +42,7 @@ inline std::string tensor(const std::string& storage, int64_t offset,
          "R";
 }
 inline std::string pickle(const std::string& value) {
-  return "\x80\x02" + value + ".";
+  return cat("\x80\x02", value, ".");
 }
 
 inline std::shared_ptr<const Bytes> bytes(const std::string& s) {
@@ -77,8 +77,8 @@ inline std::string legacy() {
                          "Q";
   std::string s = "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20j\xa8P\x19.";
   s += pickle(integer(1001)) + pickle("}") +
-       pickle("}" + text("w") + tensor(id, 0, {2, 3}, {3, 1}) + "s");
-  s += pickle("](" + text("7") + "e") + number(6, 8);
+       pickle(cat("}", text("w")) + tensor(id, 0, {2, 3}, {3, 1}) + "s");
+  s += pickle(cat("](", text("7")) + "e") + number(6, 8);
   for (const float v : {1.f, 2.f, 3.f, 4.f, 5.f, 6.f})
     s += std::string(reinterpret_cast<const char*>(&v), sizeof v);
   return s;

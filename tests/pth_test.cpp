@@ -128,7 +128,7 @@ TEST_CASE("pth: the format before PyTorch 1.6") {
 
 TEST_CASE("pth: big-endian storages, shared by tensors with strides of zero") {
   using namespace by_hand;
-  const std::string v = "}" + text("a") +
+  const std::string v = cat("}", text("a")) +
                         tensor(storage("FloatStorage", "0", 24), 3, {2, 2}, {0, 1}) + "s" +
                         text("b") + tensor(storage("IntStorage", "0", 24), 1, {1}, {1}) + "s";
   check_tensor(read(archive(v)), "a", "F32", {2, 2}, {3, 4, 3, 4});
