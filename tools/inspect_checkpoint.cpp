@@ -106,7 +106,6 @@ void read_pytorch(const std::string& path, Content& c) {
 
 void read_safe(const std::string& path, Content& c) {
   Checkpoint file = read_checkpoint(path);
-  uint64_t header = 0;
   const File opened(open_to_read(path, c.bytes));
   c.format = file.state ? "krait" : "safetensors";
   for (auto& [name, t] : file.content.tensors) {
@@ -125,7 +124,6 @@ void read_safe(const std::string& path, Content& c) {
     c.stated_name = file.state->model;
     if (!file.state->config.empty()) c.own = vim_config_from_json(file.state->config);
   }
-  (void)header;
 }
 
 struct Statistics {
@@ -204,10 +202,12 @@ void print_sums(const Tensors& tensors) {
 void print_rest(const json& rest, const std::string& path) {
   for (const auto& [key, value] : rest.items()) {
     const std::string name = path.empty() ? key : path + "." + key;
-    if (value.is_object() && !value.empty()) {
+    const bool groups = value.is_array() && !value.empty() && value[0].is_object();
+    if (groups)  // as the optimiser's
+      for (size_t i = 0; i < value.size(); ++i) print_rest({{cat(i), value[i]}}, name);
+    else if (value.is_object() && !value.empty())
       print_rest(value, name);
-      continue;
-    }
+    if (groups || (value.is_object() && !value.empty())) continue;
     std::string text = value.is_string()
                            ? value.get<std::string>()
                            : value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -342,7 +342,7 @@ void convert(Content c, Model m, const std::string& to, bool use_average) {
   write_pth(to, out);
 }
 
-int run(int argc, char** argv) {
+int inspect(int argc, char** argv) {
   std::string path, to;
   bool as_json = false, all = false, use_average = false;
   CLI::App app("Shows what is in a checkpoint (.pth, .safetensors) and which model it is of.",
@@ -391,7 +391,7 @@ int run(int argc, char** argv) {
 }  // namespace krait
 
 int main(int argc, char** argv) try {
-  return krait::run(argc, argv);
+  return krait::inspect(argc, argv);
 } catch (const krait::InputError& e) {
   fmt::print(stderr, "inspect_checkpoint: {}\n", e.what());
   return 2;

@@ -329,22 +329,30 @@ Ref make_numpy_array(Machine& m, const std::string& name, const Refs& a) {
   return m.add(Kind::object, numpy_array);
 }
 
-// (version, shape, dtype, is in Fortran order, bytes)
-void build_numpy_array(Machine& m, Ref array, Ref state) {
+Ref numpy_values(Machine& m, Ref bytes, Ref dtype, Ref shape, bool fortran) {
   const std::string name = numpy_array;
-  const Refs s = m[the(m, name, state, Kind::tuple)].items;
-  if (s.size() != 5) wrong(m, name);
-  PthTensor t = numpy_tensor(m, numpy_type(m, name, s[2]), m[the(m, name, s[4], Kind::bytes)].text);
-  t.shape = dimensions(m, name, s[1]);
+  PthTensor t =
+      numpy_tensor(m, numpy_type(m, name, dtype), m[the(m, name, bytes, Kind::bytes)].text);
+  t.shape = dimensions(m, name, shape);
   t.stride.assign(t.shape.size(), 0);
-  const bool fortran = m[s[3]].integer != 0;
   int64_t step = 1;
   for (size_t i = 0; i < t.shape.size(); ++i) {
     const size_t d = fortran ? i : t.shape.size() - 1 - i;
     t.stride[d] = step;
     if (__builtin_mul_overflow(step, std::max<int64_t>(t.shape[d], 1), &step)) wrong(m, name);
   }
-  const Ref made = add_tensor(m, std::move(t));
+  return add_tensor(m, std::move(t));
+}
+// _frombuffer(bytes, dtype, shape, "C" or "F"): an array in protocol 5.
+Ref make_numpy_values(Machine& m, const std::string& name, const Refs& a) {
+  want(m, name, a, 4, 4);
+  return numpy_values(m, a[0], a[1], a[2], m[the(m, name, a[3], Kind::text)].text == "F");
+}
+// The state of an array before: (version, shape, dtype, is in Fortran order, bytes)
+void build_numpy_array(Machine& m, Ref array, Ref state) {
+  const Refs s = m[the(m, numpy_array, state, Kind::tuple)].items;
+  if (s.size() != 5) wrong(m, numpy_array);
+  const Ref made = numpy_values(m, s[4], s[2], s[1], m[s[3]].integer != 0);
   m[array] = m[made];
 }
 
@@ -390,7 +398,8 @@ const std::unordered_map<std::string, Constructor>& names() {
         {"numpy.dtype", make_numpy_dtype},
         {"numpy.ndarray", nullptr},
         {"numpy.core.multiarray.scalar", make_numpy_scalar},
-        {"numpy.core.multiarray._reconstruct", make_numpy_array}};
+        {"numpy.core.multiarray._reconstruct", make_numpy_array},
+        {"numpy.core.numeric._frombuffer", make_numpy_values}};
     for (const auto& [name, dtype] : dtypes()) t->emplace(name, nullptr);
     for (const auto& [name, dtype] : storages()) t->emplace(name, nullptr);
     return t;

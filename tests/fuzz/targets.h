@@ -1,0 +1,106 @@
+// What is fuzzed: every reader of files that may come from anywhere. A target takes any bytes; the
+// reader reads them or throws InputError. Anything else (a crash, a hang, another exception, much
+// memory, what a sanitizer finds) is a mistake.
+#pragma once
+
+#include <fcntl.h>
+#include <filesystem>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/data/dataset.h"
+#include "engine/data/tar.h"
+#include "engine/io/pickle.h"
+#include "engine/io/state_dict.h"
+
+namespace krait::fuzz {
+
+using Input = std::span<const std::byte>;
+
+// A file in memory, for readers that want a path.
+class MemoryFile {
+ public:
+  explicit MemoryFile(Input data) : fd_(memfd_create("fuzz", MFD_CLOEXEC)) {
+    KRAIT_CHECK(fd_ >= 0 && write(fd_, data.data(), data.size()) == std::ssize(data),
+                "no file in memory");
+  }
+  MemoryFile(const MemoryFile&) = delete;
+  ~MemoryFile() { close(fd_); }
+  std::string path() const { return cat("/proc/self/fd/", fd_); }
+
+ private:
+  int fd_;
+};
+
+inline void use(const PthValue& file, uint64_t bytes) {
+  for (const bool average : {false, true})
+    if (const StateDict s = find_state_dict(file, average); s.dict)
+      tensors_of(*s.dict, bytes, "file");
+}
+
+inline void pth(Input data) {
+  use(read_pth(std::make_shared<const Bytes>(data.begin(), data.end()), "file"), data.size());
+}
+
+// The pickle alone: no zip archive around it, whose checksums a fuzzer does not get right.
+inline void pickle(Input data) {
+  static const Bytes numbers(96);
+  const PickleOptions options{
+      "file", false, pth_budget(data.size()), [](const StorageId& id) {
+        KRAIT_INPUT(id.bytes <= numbers.size(), "file: too large");
+        return std::make_shared<const PthStorage>(PthStorage{numbers.size(), numbers, nullptr});
+      }};
+  size_t at = 0;
+  use(read_pickle(data, at, options), data.size());
+}
+
+inline void safetensors(Input data) {
+  const MemoryFile file(data);
+  for (const auto& [name, t] : read_safetensors(file.path()).tensors)
+    if (t.numeric()) t.values();
+}
+
+inline void tar(Input data) {
+  const MemoryFile file(data);
+  read_tar(file.path(), {"data_batch_1.bin", "test_batch.bin"});
+}
+
+// CIFAR-10's test set with changes: two bytes are added to its size, then for every three bytes a
+// label is set (record, label).
+inline void cifar(Input data) {
+  struct Folder {
+    std::string path = cat("/dev/shm/krait_fuzz_", getpid());
+    Folder() { std::filesystem::create_directory(path); }
+    ~Folder() { std::filesystem::remove_all(path); }
+  };
+  static const Folder folder;
+  constexpr off_t record = 1 + 3072, size = 10000 * record;
+  const std::string path = folder.path + "/test_batch.bin";
+  const File file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  auto at = [&](size_t i) { return i < data.size() ? static_cast<off_t>(data[i]) : 0; };
+  KRAIT_CHECK(ftruncate(file.fd(), 0) == 0 && ftruncate(file.fd(), size + at(0) - at(1)) == 0,
+              "no file");
+  for (size_t i = 2; i + 2 < data.size(); i += 3)
+    KRAIT_CHECK(pwrite(file.fd(), &data[i + 2], 1, (at(i) << 8 | at(i + 1)) % 10000 * record) == 1,
+                "no file");
+  load_cifar10(folder.path, false);
+}
+
+using Target = void (*)(Input);
+struct NamedTarget {
+  const char* name;
+  Target run;
+};
+constexpr NamedTarget targets[] = {
+    {"pth", pth}, {"pickle", pickle}, {"safetensors", safetensors}, {"tar", tar}, {"cifar", cifar}};
+
+// The reader's errors are all right.
+inline void check(Target target, Input data) {
+  try {
+    target(data);
+  } catch (const InputError&) {
+  }
+}
+
+}  // namespace krait::fuzz
