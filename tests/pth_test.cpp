@@ -138,6 +138,23 @@ TEST_CASE("pth: big-endian storages, shared by tensors with strides of zero") {
         "file: has the unknown byte order 'mixed'");
 }
 
+TEST_CASE("pth: a safetensors file that starts like a pickle is none") {
+  const TemporaryFolder out;
+  for (const size_t length : {0x0080, 0x0280, 0x0480, 0x010280}) {  // of the header
+    SafeTensors f;
+    f.tensors.emplace_back("a", StoredTensor::f32({1}, {7}));
+    f.metadata["x"] = "";
+    write_safetensors(out / "a.safetensors", f);
+    const size_t now = file_content(out / "a.safetensors").size() - 8 - 4;
+    f.metadata["x"] = std::string(length - now, 'x');
+    write_safetensors(out / "a.safetensors", f);
+    REQUIRE(file_content(out / "a.safetensors")[0] == '\x80');
+    CHECK(!is_pth(out / "a.safetensors"));
+  }
+  CHECK(is_pth(folder + "checkpoint_legacy.pth"));
+  CHECK(is_pth(folder + "checkpoint_torch_2.pth"));
+}
+
 TEST_CASE("pth: where weights are found, and prefixes that all names have") {
   const TemporaryFolder out;
   auto weight = [](double v) { return PthValue::of(StoredTensor::f32({1}, {v})); };

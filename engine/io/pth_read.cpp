@@ -15,6 +15,7 @@ namespace krait {
 namespace {
 
 using Kind = PthValue::Kind;
+constexpr size_t sniffed = 9;  // bytes that tell the kind of a file
 constexpr const char* magic_number = "0x1950a86a20f9469cfc6c";
 
 bool starts_with(Span bytes, std::string_view magic) {
@@ -25,8 +26,11 @@ bool starts_with(Span bytes, std::string_view magic) {
 bool starts_like_zip(Span bytes) {
   return starts_with(bytes, "PK\x03\x04");
 }
+// A safetensors file may start with the same two bytes, of its header's length; it has a brace in
+// its ninth, and nothing but zeros in the third to eighth if the header is short.
 bool starts_like_pickle(Span bytes) {
-  return bytes.size() >= 2 && bytes[0] == std::byte{0x80} && bytes[1] <= std::byte{5};
+  return bytes.size() >= sniffed && bytes[0] == std::byte{0x80} && bytes[1] <= std::byte{5} &&
+         bytes[2] != std::byte{0} && bytes[8] != std::byte{'{'};
 }
 
 std::string text_of(Span s) {
@@ -179,10 +183,9 @@ uint64_t pth_budget(uint64_t file_bytes) {
 bool is_pth(const std::string& path) {
   uint64_t size = 0;
   const File file(open_to_read(path, size));
-  Bytes start(std::min<uint64_t>(size, 4));
+  Bytes start(std::min<uint64_t>(size, sniffed));
   KRAIT_INPUT(file.read_all(start.data(), start.size()), path, ": cannot be read");
-  // A safetensors file starts with the length of its header; one of 128 MB is no header.
-  return starts_like_zip(start) || (starts_like_pickle(start) && size >= 15);
+  return starts_like_zip(start) || starts_like_pickle(start);
 }
 
 PthValue read_pth(std::shared_ptr<const Bytes> content, const std::string& path) {
