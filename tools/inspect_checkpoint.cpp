@@ -22,12 +22,12 @@ using Tensors = std::vector<std::pair<std::string, StoredTensor>>;
 struct Content {
   std::string format;
   uint64_t bytes = 0;
-  std::string where;             // of the weights: "model", ...
-  Tensors weights, average;      // the model's own names
-  Tensors others;                // moments, schedules, ...
-  json rest = json::object();    // what is no tensor
-  std::string stated_name;       // what the file says that it is
-  std::optional<VimConfig> own;  // the configuration in a checkpoint of this project
+  std::string where, average_where;  // of the weights: "model", ...
+  Tensors weights, average;          // the model's own names
+  Tensors others;                    // moments, schedules, ...
+  json rest = json::object();        // what is no tensor
+  std::string stated_name;           // what the file says that it is
+  std::optional<VimConfig> own;      // the configuration in a checkpoint of this project
 };
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -76,8 +76,7 @@ json plain(const PthValue& v, const std::string& path, const Content& c, uint64_
     const std::string name = key.is(Kind::text)      ? key.text
                              : key.is(Kind::integer) ? cat(key.integer)
                                                      : cat("key ", i / 2);
-    if (path.empty() && (name == c.where || name == "model_ema") && v.items[i + 1].is(Kind::dict) &&
-        !c.where.empty())
+    if (path.empty() && !c.where.empty() && (name == c.where || name == c.average_where))
       continue;  // listed as weights
     json value = plain(v.items[i + 1], under(name), c, left, tensors);
     const bool only_tensors = v.items[i + 1].is(Kind::tensor) ||
@@ -96,6 +95,7 @@ void read_pytorch(const std::string& path, Content& c) {
   if (weights.dict) c.weights = tensors_of(*weights.dict, c.bytes, path).tensors;
   if (average.dict) c.average = tensors_of(*average.dict, c.bytes, path).tensors;
   c.where = weights.key;
+  c.average_where = average.key;
   if (weights.dict == &file) return;
   uint64_t left = pth_budget(c.bytes);
   c.rest = plain(file, "", c, left, c.others);

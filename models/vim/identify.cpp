@@ -46,6 +46,7 @@ class Reader {
 // The square grid and the stride that give so many patches. Registered models of this patch size
 // come first: 27 x 27 patches of 16 pixels are 224 pixels at a stride of 8, not 432.
 void find_grid(VimConfig& c, int patches, std::vector<std::string>& assumed) {
+  KRAIT_INPUT(patches > 0, "there are no patches");
   const int grid = static_cast<int>(std::lround(std::sqrt(patches)));
   KRAIT_INPUT(grid * grid == patches, patches, " patches are no square");
   c.stride = c.patch_size;
