@@ -28,7 +28,8 @@ Result inspect(const TemporaryFolder& folder, const std::string& arguments) {
 
 std::map<std::string, std::vector<int64_t>> shapes(const VimConfig& c) {
   std::map<std::string, std::vector<int64_t>> all;
-  for (const Param& p : declared(c).all())
+  const ParamStore store = declared(c);
+  for (const Param& p : store.all())
     all[p.name] = {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank};
   if (c.if_rope) all["rope.freqs_cos"] = all["rope.freqs_sin"] = {c.patches(), c.embed_dim};
   return all;
