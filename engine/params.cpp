@@ -111,7 +111,8 @@ void ParamStore::allocate(Context& ctx, DType compute, Blocks blocks) {
   const DType wide = accum(compute);
   make(Role::master, wide);
   if (blocks.gradients) make(Role::gradient, wide);
-  if (blocks.moments) make(Role::moment1, wide), make(Role::moment2, wide);
+  if (blocks.moments) make(Role::moment1, wide);
+  if (blocks.moments && blocks.second_moment) make(Role::moment2, wide);
   if (blocks.ema) make(Role::ema, wide);
   if (compute == DType::bf16) make(Role::copy, compute);
   point_tensors();

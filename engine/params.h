@@ -48,6 +48,7 @@ class ParamStore {
 
   struct Blocks {
     bool gradients = false, moments = false, ema = false;
+    bool second_moment = true;  // of the moments: Adam's; SGD has one
   };
   // `compute`: the type of activations. Master and everything else is accum(compute).
   void allocate(Context& ctx, DType compute, Blocks blocks);

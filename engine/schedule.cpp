@@ -6,12 +6,26 @@
 
 namespace krait {
 
+double Schedule::curve(double x, double t) const {
+  switch (kind) {
+    case Kind::constant:
+      return lr;
+    case Kind::step:
+      return lr * std::pow(decay_rate, std::floor(t / decay_epochs));
+    case Kind::linear:
+      return x < 1 ? min_lr + (lr - min_lr) * (1 - x) : min_lr;
+    case Kind::tanh:
+      return x < 1 ? min_lr + 0.5 * (lr - min_lr) * (1 - std::tanh(-6 * (1 - x) + 4 * x)) : min_lr;
+    case Kind::cosine:
+      break;
+  }
+  return x < 1 ? min_lr + 0.5 * (lr - min_lr) * (1 + std::cos(std::numbers::pi * x)) : min_lr;
+}
+
 double Schedule::at(double t) const {
-  if (t < warmup_epochs) return warmup_lr + t * (lr - warmup_lr) / warmup_epochs;
-  if (constant) return lr;
-  if (t < epochs)
-    return min_lr + 0.5 * (lr - min_lr) * (1 + std::cos(std::numbers::pi * t / epochs));
-  return min_lr;
+  if (t >= warmup_epochs) return curve(t / epochs, t);
+  const double top = kind == Kind::tanh ? curve(warmup_epochs / epochs, warmup_epochs) : lr;
+  return warmup_lr + t * (top - warmup_lr) / warmup_epochs;
 }
 
 double Schedule::during_epoch(int64_t epoch) const {
@@ -22,10 +36,7 @@ double Schedule::during_step(int64_t step, int64_t steps_per_epoch) const {
   const double per = static_cast<double>(steps_per_epoch);
   const double warmup = warmup_epochs * per, total = epochs * per, s = static_cast<double>(step);
   if (s < warmup) return warmup_lr + (lr - warmup_lr) * std::fmin((s + 1) / warmup, 1.0);
-  if (constant) return lr;
-  if (s >= total) return min_lr;
-  const double done = (s - warmup) / (total - warmup);
-  return min_lr + 0.5 * (lr - min_lr) * (1 + std::cos(std::numbers::pi * done));
+  return curve(s >= total ? 1 : (s - warmup) / (total - warmup), s / per);
 }
 
 }  // namespace krait

@@ -13,6 +13,8 @@ void add_tokens_cases(CaseList&);
 void add_transpose_cases(CaseList&);
 void add_reduce_cases(CaseList&);
 void add_cross_entropy_cases(CaseList&);
+void add_bce_cases(CaseList&);
+void add_distill_cases(CaseList&);
 void add_drop_cases(CaseList&);
 void add_rope_cases(CaseList&);
 void add_norm_cases(CaseList&);
@@ -20,6 +22,7 @@ void add_matmul_cases(CaseList&);
 void add_selective_scan_cases(CaseList&);
 void add_augment_cases(CaseList&);
 void add_adamw_cases(CaseList&);
+void add_sgd_cases(CaseList&);
 void add_grad_norm_cases(CaseList&);
 
 // For kernels that can be measured at a user's own sizes.
@@ -45,6 +48,8 @@ constexpr Folder folders[] = {
     {"transpose", add_transpose_cases},
     {"reduce", add_reduce_cases},
     {"cross_entropy", add_cross_entropy_cases},
+    {"bce", add_bce_cases},
+    {"distill", add_distill_cases},
     {"drop", add_drop_cases},
     {"rope", add_rope_cases},
     {"norm", add_norm_cases},
@@ -52,6 +57,7 @@ constexpr Folder folders[] = {
     {"selective_scan", add_selective_scan_cases, add_selective_scan_size},
     {"augment", add_augment_cases},
     {"adamw", add_adamw_cases},
+    {"sgd", add_sgd_cases},
     {"grad_norm", add_grad_norm_cases},
 };
 

@@ -1,4 +1,4 @@
-// Gradient of the loss, its stability, and the counting of hits.
+// Gradients of the losses, their stability and formulas, and the counting of hits.
 #include "kernels/common/step_state.h"
 #include "tests/support.h"
 
@@ -91,4 +91,88 @@ TEST_CASE("cross_entropy: wrong arguments say so") {
   CHECK_THROWS_WITH_AS(
       cross_entropy(ctx, ctx.zeros({2, 4}, DType::f32), ctx.zeros({2, 3}, DType::f32)),
       doctest::Contains("targets are (2, 3)"), Error);
+}
+
+TEST_CASE("bce: the gradient, and the formula; targets above 0 become 1 when asked for") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Tensor targets = random_f64(ctx, {4, 7}, 2, -0.5, 1);
+  const Tensor x = random_f64(ctx, {4, 7}, 1, -4, 4);
+  for (bool binary : {false, true}) {
+    check_gradients(ctx, {random_f64(ctx, {4, 7}, 1, -4, 4)},
+                    [&](auto& in) { return bce(ctx, in[0], targets, binary); });
+    double sum = 0;
+    for (int64_t i = 0; i < 28; ++i) {
+      const double t = binary ? double(targets.as<double>()[i] > 0) : targets.as<double>()[i];
+      const double s = 1 / (1 + std::exp(-x.as<double>()[i]));
+      sum -= t * std::log(s) + (1 - t) * std::log(1 - s);
+    }
+    CHECK(ctx.values(bce(ctx, x, targets, binary))[0] == doctest::Approx(sum / 28));
+  }
+  for (DType t : {DType::f32, DType::f64}) {
+    const Tensor large = ctx.from_values({1, 2}, t, {900, -900});
+    CHECK(ctx.values(bce(ctx, large, ctx.from_values({1, 2}, t, {0, 1})))[0] == 900);
+    CHECK(ctx.values(bce(ctx, large, ctx.from_values({1, 2}, t, {1, 0})))[0] == 0);
+  }
+}
+
+TEST_CASE("distillation: the gradient, and the published formula; nothing where both agree") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Tensor teacher = random_f64(ctx, {3, 5}, 2, -4, 4), x = random_f64(ctx, {3, 5}, 1, -4, 4);
+  for (double tau : {1.0, 2.5}) {
+    check_gradients(ctx, {random_f64(ctx, {3, 5}, 1, -4, 4)},
+                    [&](auto& in) { return distillation(ctx, in[0], teacher, tau); });
+    double sum = 0;
+    for (int b = 0; b < 3; ++b) {
+      double of_x = 0, of_t = 0;
+      for (int c = 0; c < 5; ++c) of_x += std::exp(x.as<double>()[b * 5 + c] / tau);
+      for (int c = 0; c < 5; ++c) of_t += std::exp(teacher.as<double>()[b * 5 + c] / tau);
+      for (int c = 0; c < 5; ++c) {
+        const double q = std::exp(teacher.as<double>()[b * 5 + c] / tau) / of_t;
+        sum += q * (std::log(q) - x.as<double>()[b * 5 + c] / tau + std::log(of_x));
+      }
+    }
+    CHECK(ctx.values(distillation(ctx, x, teacher, tau))[0] ==
+          doctest::Approx(sum * tau * tau / 15));
+    CHECK(std::abs(ctx.values(distillation(ctx, x, x, tau))[0]) < 1e-14);
+  }
+}
+
+TEST_CASE(
+    "cosub: one binary cross-entropy is the published four; its gradient stops at the other") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Tensor x = random_f64(ctx, {6, 4}, 1, -3, 3), labels = random_f64(ctx, {3, 4}, 2, 0, 1);
+  auto part = [&](const Tensor& t, int half) {
+    std::vector<double> v(t.as<double>() + half * 12, t.as<double>() + half * 12 + 12);
+    return v;
+  };
+  auto logistic = [](std::vector<double> v) {
+    for (double& a : v) a = 1 / (1 + std::exp(-a));
+    return v;
+  };
+  auto term = [&](const std::vector<double>& logits, const std::vector<double>& targets) {
+    return ctx.values(bce(ctx, ctx.from_values({3, 4}, DType::f64, logits),
+                          ctx.from_values({3, 4}, DType::f64, targets)))[0];
+  };
+  const auto o0 = part(x, 0), o1 = part(x, 1), t = part(labels, 0);
+  const double published =
+      0.25 * (term(o0, t) + term(o1, t) + term(o0, logistic(o1)) + term(o1, logistic(o0)));
+  const Tensor targets = cosub_targets(ctx, x, labels);
+  CHECK(ctx.values(bce(ctx, x, targets))[0] == doctest::Approx(published));
+  // Detached: the gradient with these targets as constants.
+  check_gradients(ctx, {random_f64(ctx, {6, 4}, 1, -3, 3)},
+                  [&](auto& in) { return bce(ctx, in[0], targets); });
+  const auto binary = ctx.values(cosub_targets(ctx, x, labels, true));
+  for (int i = 0; i < 12; ++i) CHECK(binary[i] == doctest::Approx((1 + logistic(o1)[i]) / 2));
+}
+
+TEST_CASE("hard targets: the first of the largest; weigh and twice") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Tensor x = ctx.from_values({2, 3}, DType::f32, {1, 5, 5, -2, -3, -4});
+  CHECK(ctx.values(hard_targets(ctx, x)) == std::vector<double>{0, 1, 0, 1, 0, 0});
+  CHECK(ctx.values(twice(ctx, x)) == std::vector<double>{1, 5, 5, -2, -3, -4, 1, 5, 5, -2, -3, -4});
+  const Tensor targets = random_f64(ctx, {4, 7}, 2, 0, 1);
+  check_gradients(ctx, {random_f64(ctx, {4, 7}, 1, -4, 4)}, [&](auto& in) {
+    return add(ctx, weigh(ctx, cross_entropy(ctx, in[0], targets), 0.3),
+               weigh(ctx, bce(ctx, in[0], targets), 0.7));
+  });
 }

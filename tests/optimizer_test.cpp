@@ -1,4 +1,5 @@
-// AdamW as the engine runs it, against a plain loop in double; clipping, averaging, halting.
+// The optimisers as the engine runs them, against plain loops in double; clipping, averaging,
+// halting, skipping.
 #include "engine/optimizer.h"
 
 #include "tests/support.h"
@@ -27,7 +28,8 @@ struct Training {
     result_memory = ctx.persistent({sizeof(StepResult)}, DType::u8);
     ctx.state = state_memory.as<StepState>();
   }
-  void step(const AdamWOptions& o, uint64_t step, double lr, const std::vector<double>& gradient) {
+  void step(const OptimizerOptions& o, uint64_t step, double lr,
+            const std::vector<double>& gradient) {
     dispatch_float(params.flat(Role::gradient).dtype(), [&]<class T>() {
       std::vector<T> g;
       for (double x : gradient) g.push_back(T(static_cast<accum_t<T>>(x)));
@@ -35,7 +37,7 @@ struct Training {
     });
     set_step(state, o, step, lr);
     ctx.upload(state_memory, &state, sizeof state);
-    adamw_step(ctx, params, o, result_memory.as<StepResult>());
+    optimizer_step(ctx, params, o, result_memory.as<StepResult>());
   }
   StepResult result() {
     StepResult r;
@@ -69,7 +71,7 @@ std::vector<Backend> backends() {
 }  // namespace
 
 TEST_CASE("adamw: 20 steps are those of a plain loop in double") {
-  const AdamWOptions o{.weight_decay = 0.1, .clip_grad = 5.0, .ema_decay = 0.9};
+  const OptimizerOptions o{.weight_decay = 0.1, .clip_grad = 5.0, .ema_decay = 0.9};
   for (Backend backend : backends())
     for (DType compute : {DType::f32, DType::bf16, DType::f64}) {
       if (backend == Backend::cuda && compute == DType::f64) continue;
@@ -111,7 +113,7 @@ TEST_CASE("adamw: 20 steps are those of a plain loop in double") {
 }
 
 TEST_CASE("adamw: a gradient that is not finite stops all later steps, and is cleared") {
-  const AdamWOptions o{.ema_decay = 0.9};
+  const OptimizerOptions o{.ema_decay = 0.9};
   for (Backend backend : backends())
     for (double bad : {NAN, INFINITY, -INFINITY}) {
       Training t(backend, DType::bf16);
@@ -156,4 +158,79 @@ TEST_CASE("adamw: Adam's corrections") {
   CHECK(s.step == 99999);
   CHECK(s.correction1 == 1);
   CHECK(s.correction2 == doctest::Approx(1));
+}
+
+TEST_CASE("sgd and adam: 20 steps are those of PyTorch's formulas in double") {
+  using Kind = OptimizerOptions::Kind;
+  struct Way {
+    Kind kind;
+    double momentum;
+    bool nesterov;
+  };
+  for (const Way way : {Way{Kind::sgd, 0.9, true}, Way{Kind::sgd, 0.9, false},
+                        Way{Kind::sgd, 0, true}, Way{Kind::adam, 0, false}})
+    for (Backend backend : backends())
+      for (DType compute : {DType::f32, DType::bf16, DType::f64}) {
+        if (backend == Backend::cuda && compute == DType::f64) continue;
+        const OptimizerOptions o{.kind = way.kind,
+                                 .momentum = way.momentum,
+                                 .nesterov = way.nesterov,
+                                 .weight_decay = 0.1,
+                                 .clip_grad = 5.0,
+                                 .ema_decay = 0.9,
+                                 .ema_warmup = true};
+        Training t(backend, compute);
+        std::vector<double> p = t.values(Role::master), ema = p, m(p.size()), v(p.size());
+        for (uint64_t s = 0; s < 20; ++s) {
+          const auto g = gradient(t.params, 300 + static_cast<uint32_t>(s));
+          t.step(o, s, 1e-2, g);
+          double norm = 0;
+          for (double x : g) norm += x * x;
+          const double scale = std::min(1.0, 5.0 / (std::sqrt(norm) + 1e-6));
+          const double n = static_cast<double>(s) + 1, d = std::min(0.9, n / (9 + n));
+          for (size_t i = 0; i < p.size(); ++i) {
+            double x = g[i] * scale;
+            if (static_cast<int64_t>(i) < t.params.decayed()) x += 0.1 * p[i];
+            if (way.kind == Kind::sgd) {
+              m[i] = s == 0 ? x : way.momentum * m[i] + x;
+              p[i] -= 1e-2 * (way.nesterov ? x + way.momentum * m[i] : m[i]);
+            } else {
+              m[i] = 0.9 * m[i] + 0.1 * x;
+              v[i] = 0.999 * v[i] + 0.001 * x * x;
+              p[i] -= 1e-2 * (m[i] / (1 - std::pow(0.9, n))) /
+                      (std::sqrt(v[i] / (1 - std::pow(0.999, n))) + 1e-8);
+            }
+            ema[i] = d * ema[i] + (1 - d) * p[i];
+          }
+        }
+        CHECK(distance(t.values(Role::master), p) < 1e-6);
+        CHECK(distance(t.values(Role::ema), ema) < 1e-6);
+        CHECK(distance(t.values(Role::moment1), m) < 1e-5);
+        for (double x : t.values(Role::gradient)) CHECK(x == 0);
+        if (compute != DType::bf16) continue;
+        const auto copy = t.values(Role::copy), master = t.values(Role::master);
+        for (size_t i = 0; i < copy.size(); ++i)
+          CHECK(copy[i] == double(bf16(static_cast<float>(master[i]))));
+      }
+}
+
+TEST_CASE("optimizer: a gradient that is not finite can be skipped, for one step") {
+  using Kind = OptimizerOptions::Kind;
+  for (Kind kind : {Kind::adamw, Kind::sgd})
+    for (Backend backend : backends()) {
+      const OptimizerOptions o{.kind = kind, .skip_not_finite = true};
+      Training t(backend, DType::f32);
+      const auto good = gradient(t.params, 1);
+      auto bad = good;
+      bad[17] = NAN;
+      t.step(o, 0, 1e-2, good);
+      const auto before = t.values(Role::master), moment = t.values(Role::moment1);
+      t.step(o, 1, 1e-2, bad);
+      CHECK(t.result().halted == 1);
+      CHECK(t.values(Role::master) == before);
+      CHECK(t.values(Role::moment1) == moment);
+      t.step(o, 2, 1e-2, good);
+      CHECK(t.result().halted == 0);
+      CHECK(t.values(Role::master) != before);
+    }
 }

@@ -341,9 +341,9 @@ TEST_CASE("references: what is stale is found") {
   };
   for (const std::string right :
        {"`engine/tape.h`", "`tape.h: Tape::backward, Step`", "[x](README.md#the-tape)",
-        "# A b\n[x](#a-b)", "[`adamw_step`](optimizer.cpp)",
+        "# A b\n[x](#a-b)", "[`optimizer_step`](optimizer.cpp)",
         "    trainer.cpp: Trainer::update   text", "`kernels/<k>/rows.h`",
-        "`Tape`, `ops/`, `adamw_step(ctx)`, `_fwd`, `h + 1`"})
+        "`Tape`, `ops/`, `optimizer_step(ctx)`, `_fwd`, `h + 1`"})
     CHECK_MESSAGE(wrong(right) == 0, right);
   for (const std::string stale :
        {"`engine/tape.cpp`", "`tape.h: Tape::forward`", "`step_channel.cpp: StepChannel::waiting_`",

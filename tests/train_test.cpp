@@ -4,6 +4,8 @@
 #include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <omp.h>
 
 #include "apps/train_cifar/trainer.h"
@@ -42,7 +44,8 @@ std::vector<std::vector<float>> bits(Trainer& t) {
   using Role = ParamStore::Role;
   std::vector<std::vector<float>> all;
   for (Role role : {Role::master, Role::moment1, Role::moment2, Role::ema})
-    all.push_back(t.context().download<float>(t.params().flat(role)));
+    if (const Tensor& block = t.params().flat(role))
+      all.push_back(t.context().download<float>(block));
   return all;
 }
 
@@ -61,6 +64,61 @@ struct Folder {
   Folder() { std::filesystem::create_directories(path); }
   ~Folder() { std::filesystem::remove_all(path); }
 };
+
+// Trained to step 13, and interrupted in the middle of the first epoch and resumed: the same bits.
+void resumable(const Folder& folder, TrainOptions o) {
+  Trainer whole(o);
+  whole.train(13);  // into the second epoch
+  o.output_dir = (folder.path / "resumed").string();
+  o.resume.clear();
+  Trainer(o).train(6);
+  o.resume = o.output_dir + "/checkpoint.safetensors";
+  Trainer resumed(o);
+  CHECK(resumed.steps_done() == 6);
+  resumed.train(13);
+  check_same(bits(whole), bits(resumed));
+}
+
+// A small model trained for a few steps, to learn from.
+std::string make_teacher(const Folder& folder, const std::string& device) {
+  TrainOptions o = small(device, "fp32");
+  o.patch_size = 16;
+  o.depth = 1;
+  o.model_ema = true;
+  o.result = "ema";
+  o.output_dir = (folder.path / "teacher").string();
+  Trainer(o).train(2);
+  return o.output_dir + "/checkpoint.safetensors";
+}
+
+// Trainings that between them have every feature of the loss and the optimiser switched on.
+std::vector<TrainOptions> features(const std::string& device, const std::string& precision,
+                                   const std::string& teacher) {
+  TrainOptions base = small(device, precision);
+  base.patch_size = 16;  // 4 tokens: there are many trainings here
+  TrainOptions sgd = base;
+  sgd.opt = "sgd";
+  sgd.accumulate = 2;
+  sgd.model_ema_warmup = true;
+  sgd.sched = "step";
+  sgd.decay_epochs = 0.5;
+  sgd.cosub = true;
+  sgd.if_continue_inf = true;
+  TrainOptions bce = base;
+  bce.bce_loss = true;
+  bce.smoothing = 0;
+  bce.opt = "adam";
+  bce.sched = "tanh";
+  bce.distillation_type = "hard";
+  bce.teacher_path = teacher;
+  TrainOptions soft = base;
+  soft.distillation_type = "soft";
+  soft.distillation_tau = 2;
+  soft.teacher_path = teacher;
+  soft.accumulate = 4;
+  soft.sched = "linear";
+  return {sgd, bce, soft};
+}
 
 void reproducible_and_resumable(const TrainOptions& o) {
   Trainer first(o);
@@ -238,4 +296,134 @@ TEST_CASE(
   const Evaluation after = Trainer(again).evaluate();
   CHECK(after.acc1 == doctest::Approx(before.acc1));
   CHECK(after.loss == doctest::Approx(before.loss).epsilon(1e-5));
+}
+
+TEST_CASE("training: with every loss and optimiser, resumed bit-equal (CPU)") {
+  Folder folder;
+  for (const auto& o : features("cpu", "fp32", make_teacher(folder, "cpu"))) resumable(folder, o);
+}
+TEST_CASE("training: with every loss and optimiser, resumed bit-equal and as a graph (GPU)") {
+  if (!gpu()) return;
+  Folder folder;
+  const std::string teacher = make_teacher(folder, "cuda");
+  for (const char* precision : {"fp32", "bf16"})
+    for (TrainOptions o : features("cuda", precision, teacher)) {
+      resumable(folder, o);
+      Trainer graph(o);
+      graph.train(8);
+      o.eager = true;
+      Trainer eager(o);
+      eager.train(8);
+      check_same(bits(graph), bits(eager));
+    }
+}
+TEST_CASE("training: a batch in parts is the batch, up to rounding, in less memory") {
+  TrainOptions o = small("cpu", "fp32");
+  o.drop = o.drop_path = o.mixup = o.cutmix = 0;  // what is drawn at random is drawn for each part
+  o.crop_padding = 0;
+  o.flip = false;
+  o.opt = "sgd";  // AdamW would divide rounding errors by their own size
+  o.lr = 0.1;
+  o.warmup_epochs = 0;
+  Trainer whole(o);
+  o.accumulate = 4;
+  Trainer parts(o);
+  CHECK(parts.context().arena().size() < whole.context().arena().size() / 2);
+  const auto start = bits(whole)[0];
+  whole.train(4);
+  parts.train(4);
+  const auto a = bits(whole)[0], b = bits(parts)[0];
+  double moved = 0, apart = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    moved += (a[i] - start[i]) * (a[i] - start[i]);
+    apart += (a[i] - b[i]) * (a[i] - b[i]);
+  }
+  CHECK(moved > 0);
+  CHECK(std::sqrt(apart / moved) < 1e-4);
+}
+TEST_CASE(
+    "training: a teacher changes the loss by its share; a teacher that does not fit is refused") {
+  Folder folder;
+  TrainOptions o = small("cpu", "fp32");
+  o.patch_size = 16;
+  Trainer alone(o);
+  alone.train(1);
+  o.teacher_path = make_teacher(folder, "cpu");
+  for (const char* type : {"soft", "hard"}) {
+    o.distillation_type = type;
+    o.distillation_alpha = 0;
+    Trainer none(o);
+    none.train(1);
+    CHECK(none.last_train_loss() == doctest::Approx(alone.last_train_loss()).epsilon(1e-6));
+    std::vector<double> losses;
+    for (double alpha : {0.25, 1.0}) {
+      o.distillation_alpha = alpha;
+      Trainer with(o);
+      with.train(1);
+      losses.push_back(with.last_train_loss());
+    }
+    const double only = losses[1];
+    CHECK(losses[0] == doctest::Approx(0.75 * alone.last_train_loss() + 0.25 * only).epsilon(1e-5));
+    CHECK(std::abs(only - alone.last_train_loss()) > 1e-3);
+  }
+  o.input_size = 64;
+  CHECK_THROWS_WITH_AS(Trainer{o}, doctest::Contains("the teacher takes pictures of side 32"),
+                       InputError);
+}
+TEST_CASE("training: --no-train-mode leaves dropout and drop path out") {
+  TrainOptions o = small("cpu", "fp32");
+  o.train_mode = false;
+  Trainer off(o);
+  o.train_mode = true;
+  o.drop = o.drop_path = 0;
+  Trainer none(o);
+  off.train(2);
+  none.train(2);
+  check_same(bits(off), bits(none));
+}
+TEST_CASE("training: --if_continue_inf skips steps that are not finite") {
+  TrainOptions o = small("cpu", "fp32");
+  o.unscale_lr = true;
+  o.lr = 1e30;
+  o.warmup_epochs = 0;
+  o.clip_grad.reset();
+  o.if_continue_inf = true;
+  Trainer t(o);
+  t.train(5);
+  CHECK(t.steps_done() == 5);
+  CHECK(t.steps_skipped() >= 3);
+}
+TEST_CASE("training: stops at --target-acc1, and evaluates every few epochs and at the end") {
+  Folder folder;
+  TrainOptions o = small("cpu", "fp32");
+  o.patch_size = 16;
+  o.epochs = 3;
+  o.eval_every = 2;
+  o.output_dir = folder.path.string();
+  Trainer t(o);
+  t.train();
+  std::ifstream log(folder.path / "log.txt");
+  std::vector<bool> tested;
+  for (std::string line; std::getline(log, line);)
+    tested.push_back(nlohmann::json::parse(line).contains("test_acc1"));
+  CHECK(tested == std::vector<bool>{false, true, true});
+  CHECK(!t.target_reached());
+  o.output_dir.clear();
+  o.eval_every = 1;
+  o.target_acc1 = 0.5;
+  Trainer early(o);
+  early.train();
+  CHECK(early.target_reached());
+  CHECK(early.steps_done() == 10);
+}
+TEST_CASE("training: a resumed one cannot change to an optimiser with other moments") {
+  Folder folder;
+  TrainOptions o = small("cpu", "fp32");
+  o.opt = "momentum";
+  o.output_dir = folder.path.string();
+  Trainer(o).train(1);
+  o.resume = o.output_dir + "/checkpoint.safetensors";
+  o.opt = "adamw";
+  CHECK_THROWS_WITH_AS(Trainer{o}, doctest::Contains("was trained with --opt \"momentum\""),
+                       InputError);
 }

@@ -280,7 +280,7 @@ void run_train(Context& ctx, const SafeTensors& bundle, const Options& options,
                Comparison& result) {
   Model m(ctx, bundle, options, true);
   const json hyper = json::parse(bundle.metadata.at("hyper"));
-  AdamWOptions adam{.beta1 = hyper.at("betas").at(0),
+  OptimizerOptions adam{.beta1 = hyper.at("betas").at(0),
                     .beta2 = hyper.at("betas").at(1),
                     .eps = hyper.at("eps"),
                     .weight_decay = hyper.at("weight_decay")};
@@ -315,7 +315,7 @@ void run_train(Context& ctx, const SafeTensors& bundle, const Options& options,
         cross_entropy(ctx, vim(ctx, m.config, vim_weights(m.config, m.store), m.table, x), t);
     const double value = ctx.values(loss)[0];
     tape.backward(ctx, loss);
-    adamw_step(ctx, m.store, adam, step_result.as<StepResult>());
+    optimizer_step(ctx, m.store, adam, step_result.as<StepResult>());
     StepResult r;
     ctx.download(&r, step_result, sizeof r);
     losses.push_back(value);

@@ -137,7 +137,7 @@ class ModelStep {
   }
   void train() {
     copy(ctx_, forward_backward(), channel_.loss());
-    adamw_step(ctx_, params_, adam_, channel_.result());
+    optimizer_step(ctx_, params_, adam_, channel_.result());
   }
   void infer() { vim(ctx_, config_, vim_weights(config_, params_), rope_, images_); }
   void fill_images() {
@@ -155,7 +155,7 @@ class ModelStep {
   StepGraph graph_{eager_steps};
   RopeTable rope_;
   AugmentOptions augment_;
-  AdamWOptions adam_;
+  OptimizerOptions adam_;
   Tensor totals_, images_;
 };
 

@@ -12,7 +12,7 @@
 
 namespace krait {
 
-// Evaluates, prints, logs and saves. Out of time, it is called within an epoch.
+// Evaluates where it is time to, prints, logs and saves. Out of time, it is called within an epoch.
 void Trainer::finish_epoch() {
   const bool whole = now_.step_in_epoch == 0;
   const int64_t epoch = whole ? now_.epoch - 1 : now_.epoch;
@@ -24,21 +24,31 @@ void Trainer::finish_epoch() {
   } else {
     fmt::print("{} minutes are over\n", options_.max_minutes);
   }
-  const Evaluation e = evaluate();
-  const std::optional<Evaluation> average = evaluate_average();
-  const bool best = e.acc1 > now_.best_acc1 || now_.best_epoch < 0;
-  if (best) {
-    now_.best_acc1 = e.acc1;
-    now_.best_epoch = epoch;
-  }
-  now_.seconds = seconds_before_ + elapsed();
   const double lr = state_of(now_.step - 1).lr, loss = t.loss / std::max<int64_t>(t.count, 1);
   const double speed = t.count / std::max(seconds, 1e-9);
-  fmt::print(
-      "epoch {}/{}  lr {:.2e}  train loss {:.4f}  test loss {:.4f}  Acc@1 {:.2f}  Acc@5 "
-      "{:.2f}  best {:.2f}  {:.0f} images/s  {}  {}\n",
-      epoch + 1, options_.epochs, lr, loss, e.loss, e.acc1, e.acc5, now_.best_acc1, speed,
-      human_time(now_.seconds), human_bytes(ctx_.arena().extent()));
+  const bool last = !whole || epoch + 1 == options_.epochs || out_of_time();
+  std::optional<Evaluation> tested, average;
+  if (last || (epoch + 1) % options_.eval_every == 0) {
+    tested = evaluate();
+    average = evaluate_average();
+  }
+  bool best = false;
+  if (tested) {
+    const double acc1 = options_.result == "ema" ? average->acc1 : tested->acc1;
+    best = acc1 > now_.best_acc1 || now_.best_epoch < 0;
+    if (best) {
+      now_.best_acc1 = acc1;
+      now_.best_epoch = epoch;
+    }
+  }
+  now_.seconds = seconds_before_ + elapsed();
+  std::string test;
+  if (tested)
+    test = fmt::format("test loss {:.4f}  Acc@1 {:.2f}  Acc@5 {:.2f}  best {:.2f}  ", tested->loss,
+                       tested->acc1, tested->acc5, now_.best_acc1);
+  fmt::print("epoch {}/{}  lr {:.2e}  train loss {:.4f}  {}{:.0f} images/s  {}  {}\n", epoch + 1,
+             options_.epochs, lr, loss, test, speed, human_time(now_.seconds),
+             human_bytes(ctx_.arena().extent()));
   if (average)
     fmt::print("  average of the weights: test loss {:.4f}  Acc@1 {:.2f}  Acc@5 {:.2f}\n",
                average->loss, average->acc1, average->acc5);
@@ -47,19 +57,21 @@ void Trainer::finish_epoch() {
   if (waited > 1 && waited > 0.05 * seconds)
     fmt::print("  {:.1f} of {:.1f} s went by waiting for pictures to be decoded\n", waited,
                seconds);
+  if (tested) note_target(*tested, average);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
   save(best);
   if (!whole) return;  // the log has one line per epoch
-  nlohmann::ordered_json line = {{"train_lr", lr},
-                                 {"train_loss", loss},
-                                 {"test_loss", e.loss},
-                                 {"test_acc1", e.acc1},
-                                 {"test_acc5", e.acc5},
-                                 {"epoch", epoch},
-                                 {"n_parameters", params_.count()},
-                                 {"images_per_second", speed},
-                                 {"seconds", now_.seconds}};
+  nlohmann::ordered_json line = {{"train_lr", lr}, {"train_loss", loss}};
+  if (tested) {
+    line["test_loss"] = tested->loss;
+    line["test_acc1"] = tested->acc1;
+    line["test_acc5"] = tested->acc5;
+  }
+  line["epoch"] = epoch;
+  line["n_parameters"] = params_.count();
+  line["images_per_second"] = speed;
+  line["seconds"] = now_.seconds;
   if (average) {
     line["test_loss_ema"] = average->loss;
     line["test_acc1_ema"] = average->acc1;
@@ -68,6 +80,17 @@ void Trainer::finish_epoch() {
   std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
   log << line.dump() << "\n";
   KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
+}
+
+// Stops the training where --target-acc1 is reached, and says by whom and after how long.
+void Trainer::note_target(const Evaluation& model, const std::optional<Evaluation>& average) {
+  if (!options_.target_acc1) return;
+  const bool by_model = model.acc1 >= *options_.target_acc1;
+  if (!by_model && !(average && average->acc1 >= *options_.target_acc1)) return;
+  target_reached_ = true;
+  fmt::print("target of {} % reached by the {}: {:.2f} % after {:.1f} s of training\n",
+             *options_.target_acc1, by_model ? "model" : "average of the weights",
+             by_model ? model.acc1 : average->acc1, now_.seconds);
 }
 
 // Written while the training goes on; the next save, or train(), waits for it.
@@ -82,7 +105,7 @@ void Trainer::save(bool best) {
 Evaluation Trainer::evaluate() {
   const bool was_training = std::exchange(ctx_.training, false);
   ctx_.fill(test_totals_, 0);
-  const int64_t most = std::min(options_.batch_size, test_data_->count());
+  const int64_t most = std::min(part_, test_data_->count());
   for (int64_t first = 0; first < test_data_->count(); first += most) {
     const int64_t B = std::min(most, test_data_->count() - first);  // the last batch may be smaller
     auto infer = [&] {

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "apps/train_cifar/convert.h"
 #include "apps/train_cifar/progress.h"
 #include "apps/train_cifar/trainer.h"
 #include "engine/data/image_folder.h"
@@ -31,9 +32,10 @@ std::unique_ptr<BatchSource> source_of(Context& ctx, const Dataset& set, const T
   const double share = static_cast<double>(set.count()) / static_cast<double>(all_pictures);
   return std::make_unique<FolderSource>(
       ctx, set,
-      FolderOptions{.batch = std::min(o.batch_size, set.count()),
+      FolderOptions{.batch = std::min(o.batch_size / o.accumulate, set.count()),
                     .train = train,
                     .augment = augment,
+                    .repeats = train && o.repeated_aug ? 3 : 1,
                     .threads = workers(o),
                     .cache_bytes = static_cast<size_t>(o.cache_gb * share * (1 << 30)),
                     .pinned = o.pin_mem});
@@ -71,6 +73,7 @@ VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset
   if (o.expand) c.expand = *o.expand;
   if (o.dt_rank) c.dt_rank = *o.dt_rank;
   if (o.input_size) c.img_size = *o.input_size;
+  if (!o.bimamba_type.empty()) c.bimamba_type = o.bimamba_type;
   c.drop_rate = o.drop;
   c.drop_path_rate = o.drop_path;
   c.num_classes = data.classes;
@@ -79,6 +82,12 @@ VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset
               "final_pool_type all gives one answer per token: it "
               "cannot be trained on one label per picture");
   return c;
+}
+
+MixerInit mixer_init(const TrainOptions& o) {
+  return o.mixer_init == "published" ? MixerInit::published
+         : o.mixer_init == "seed"    ? MixerInit::seed
+                                     : MixerInit::repaired;
 }
 
 constexpr int never = std::numeric_limits<int>::max();  // so many steps before one is recorded
@@ -97,13 +106,10 @@ Trainer::Trainer(const TrainOptions& options)
       config_(config_of(options, resumed_, train_set_)),
       ctx_(backend_of(options)),
       type_(type_of(options, ctx_.device().backend)),
-      params_([this](ParamStore& s) {
-        vim_weights(
-            config_, s,
-            options_.mixer_init == "published" ? MixerInit::published : MixerInit::repaired);
-      }),
+      params_([this](ParamStore& s) { vim_weights(config_, s, mixer_init(options_)); }),
       channel_(ctx_),
       graph_(options.eager ? never : 3),
+      update_graph_(options.eager ? never : 3),
       evaluation_graphs_(options.eager ? never : 1),
       started_(std::chrono::steady_clock::now()) {
   ctx_.allow_tf32 = options_.precision == "tf32";
@@ -113,47 +119,27 @@ Trainer::Trainer(const TrainOptions& options)
               train_set_.name, " has ", train_set_.count(), " training pictures");
   if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
   steps_per_epoch_ = train_set_.count() / B;
+  part_ = B / options_.accumulate;
+  if (options_.eval && resumed_.state)
+    if (const std::string taken = take_over_test_pictures(options_, resumed_.state->options);
+        !taken.empty())
+      fmt::print("as the checkpoint was trained: {}\n", taken);
 
-  plain_ = {.size = config_.img_size,
-            .crop_padding = 0,
-            .flip = false,
-            .mean = train_set_.mean,
-            .stddev = train_set_.stddev};
-  augment_ = plain_;
-  augment_.crop_padding = options_.crop_padding;
-  augment_.flip = options_.flip;
-  augment_.smoothing = options_.smoothing;
-  augment_.mix = options_.mixup > 0 || options_.cutmix > 0;
-  if (!train_set_.files.empty()) {  // as the published trainer does on ImageNet
-    augment_.crop = Crop::resized;
-    plain_.crop = Crop::central;
-    augment_.interpolation = plain_.interpolation = Interpolation::bicubic;
-  }
+  plain_ = test_pictures(options_, train_set_, config_.img_size);
+  augment_ = training_pictures(options_, train_set_, config_.img_size);
   const int64_t pictures = train_set_.count() + test_set_.count();
   train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
   test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures);
-  mix_ = {.mixup = options_.mixup,
-          .cutmix = options_.cutmix,
-          .prob = options_.mixup_prob,
-          .switch_prob = options_.mixup_switch_prob};
-  schedule_ = {.lr = options_.unscale_lr ? options_.lr : options_.lr * B / 512,
-               .warmup_lr = options_.warmup_lr,
-               .min_lr = options_.min_lr,
-               .epochs = double(options_.epochs),
-               .warmup_epochs = double(options_.warmup_epochs),
-               .constant = options_.sched == "constant"};
-  adam_ = {.beta1 = options_.opt_betas[0],
-           .beta2 = options_.opt_betas[1],
-           .eps = options_.opt_eps,
-           .weight_decay = options_.weight_decay,
-           .clip_grad = options_.clip_grad};
-  if (options_.model_ema) adam_.ema_decay = options_.model_ema_decay;
-
-  params_.allocate(
-      ctx_, type_,
-      {.gradients = !options_.eval, .moments = !options_.eval, .ema = options_.model_ema});
+  schedule_ = schedule_of(options_);
+  optimizer_ = optimizer_options(options_);
+  objective_ =
+      std::make_unique<Objective>(ctx_, options_, type_, config_.img_size, config_.num_classes);
+  params_.allocate(ctx_, type_,
+                   {.gradients = !options_.eval,
+                    .moments = !options_.eval,
+                    .ema = options_.model_ema,
+                    .second_moment = optimizer_.second_moment()});
   rope_ = rope_table(ctx_, config_, accum(type_));
-  train_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
   test_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
   ctx_.state = channel_.state();
   now_.seed = options_.seed;
@@ -166,6 +152,16 @@ Trainer::Trainer(const TrainOptions& options)
 }
 
 void Trainer::load(const std::string& path) {
+  if (resumed_.state && !options_.eval) {
+    auto moments = [](const std::string& opt) {
+      return opt.find("adam") != std::string::npos ? 2 : 1;
+    };
+    const std::string before = saved_option(resumed_.state->options, "opt");
+    // A file that does not say is from when there was only AdamW.
+    KRAIT_INPUT(moments(before.empty() ? "adamw" : before) == moments(options_.opt), path,
+                ": was trained with --opt ", before.empty() ? "adamw" : before, ", and --opt ",
+                options_.opt, " cannot go on with its moments");
+  }
   load_checkpoint(ctx_, resumed_, params_, !options_.eval);
   if (!resumed_.state) {
     KRAIT_INPUT(options_.eval, path, " holds only weights: it can be evaluated, not resumed");
@@ -181,26 +177,26 @@ void Trainer::load(const std::string& path) {
 // Finds out what a step needs and takes it from the device, re-making layers if it does not fit
 // otherwise; says what would fit if it still does not.
 void Trainer::reserve_memory() {
-  auto need = [&](int64_t batch) {
-    const int64_t keep = options_.batch_size;
-    options_.batch_size = batch;
+  auto need = [&](int64_t part) {
+    const int64_t keep = std::exchange(part_, part);
     const size_t bytes = ctx_.measure([&] {
       if (!options_.eval) {
-        update(ctx_, forward_backward(ctx_));
+        forward_backward(ctx_);
+        update(ctx_);
         ctx_.training = false;
       } else {
         evaluate();
       }
     });
-    options_.batch_size = keep;
+    part_ = keep;
     return bytes;
   };
   const size_t free = free_memory(ctx_.device().backend);
   ctx_.remake_layers = options_.remake == "on";
-  size_t bytes = need(options_.batch_size);
+  size_t bytes = need(part_);
   if (bytes > free && options_.remake == "auto" && !options_.eval) {
     ctx_.remake_layers = true;
-    const size_t all = std::exchange(bytes, need(options_.batch_size));
+    const size_t all = std::exchange(bytes, need(part_));
     if (bytes <= free)
       fmt::print(
           "a step that keeps what it computes takes {}, {} are free: the layers are re-made in the "
@@ -209,15 +205,17 @@ void Trainer::reserve_memory() {
   }
   if (bytes > free) {
     int64_t fits = 0;
-    for (int64_t step = options_.batch_size; step > 0; step /= 2)
-      while (fits + step < options_.batch_size && need(fits + step) <= free) fits += step;
-    if (mix_.mixup > 0 || mix_.cutmix > 0) fits -= fits % 2;
+    for (int64_t step = part_; step > 0; step /= 2)
+      while (fits + step < part_ && need(fits + step) <= free) fits += step;
+    if (augment_.mix) fits -= fits % 2;
     throw OutOfMemory(
-        cat("out of memory: a step of batch ", options_.batch_size, " asks for ", bytes, " bytes (",
-            human_bytes(bytes), "); ", ctx_.persistent_bytes(),
+        cat("out of memory: a step of batch ", part_,
+            options_.accumulate > 1 ? " (the batch / --accumulate)" : "", " asks for ", bytes,
+            " bytes (", human_bytes(bytes), "); ", ctx_.persistent_bytes(),
             " bytes are in use for parameters and data, and ", human_bytes(free),
             " are free on the ", ctx_.device().name, "; ",
-            fits > 0 ? cat("a batch of ", fits, " would fit (--batch-size ", fits, ")")
+            fits > 0 ? cat("a batch of ", fits, " would fit (--batch-size ",
+                           fits * options_.accumulate, ", or a larger --accumulate)")
                      : std::string("not even a batch of 1 would fit")),
         bytes, ctx_.persistent_bytes());
   }
@@ -234,6 +232,8 @@ void Trainer::print_summary() const {
                                   : "fp32",
              human_bytes(ctx_.arena().size()),
              ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
+  if (const Teacher* teacher = objective_->teacher())
+    fmt::print("teacher: {}\n", teacher->summary());
 }
 
 }  // namespace krait

@@ -31,7 +31,9 @@ int run(int argc, char** argv) {
                    : ": go on with --resume " + options->output_dir + "/checkpoint.safetensors");
     return 130;
   }
-  fmt::print("Max accuracy: {:.2f}%\n", trainer.best_acc1());
+  fmt::print("Max accuracy: {:.2f}% ({}, epoch {})\n", trainer.best_acc1(),
+             options->result == "ema" ? "average of the weights" : "model",
+             trainer.best_epoch() + 1);
   if (!options->output_dir.empty())
     fmt::print("log and checkpoints are in {}\n", options->output_dir);
   return 0;

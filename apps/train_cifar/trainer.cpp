@@ -12,42 +12,82 @@ namespace krait {
 
 // ---- one step
 
-Tensor Trainer::forward_backward(Context& ctx) {
-  ctx.training = true;
+// Of the whole batch, or of one part of it: then the gradient counts for as much less.
+void Trainer::forward_backward(Context& ctx) {
+  ctx.training = options_.train_mode;
   Tape tape;
   auto recording = ctx.record(tape);
   params_.watch(tape);  // gradients go to their own memory
   auto [images, targets] =
-      train_data_->batch(ctx, options_.batch_size, augment_, true, type_);  // (B, 3, S, S), (B, C)
-  Tensor logits = vim(ctx, config_, vim_weights(config_, params_), rope_, images);  // (B, C)
-  Tensor loss = cross_entropy(ctx, logits, targets, train_totals_.as<Totals>());    // (1)
-  tape.backward(ctx, loss);
-  return loss;
-}
-
-void Trainer::update(Context& ctx, const Tensor& loss) {
+      train_data_->batch(ctx, part_, augment_, true, type_);  // (B, 3, S, S), (B, C)
+  auto model = [&](const Tensor& x) {
+    return vim(ctx, config_, vim_weights(config_, params_), rope_, x);  // (B, C)
+  };
+  Tensor loss = objective_->loss(ctx, model, images, targets);  // (1)
+  Tensor share = ctx.empty(loss.shape(), loss.dtype());
+  ctx.fill(share, 1.0 / static_cast<double>(options_.accumulate));
   copy(ctx, loss, channel_.loss());
-  adamw_step(ctx, params_, adam_, channel_.result());  // clip, step, bf16 copy, EMA, zero gradients
+  std::vector<Tensor> losses, shares;
+  losses.push_back(std::move(loss));
+  shares.push_back(std::move(share));
+  tape.backward(ctx, std::move(losses), std::move(shares));
 }
 
-// What the host decides for a step: everything the step's kernels read that changes.
-StepState Trainer::state_of(uint64_t step) const {
+void Trainer::update(Context& ctx) {
+  // Clips, steps, writes the bf16 copy and the average, and sets gradients to zero.
+  optimizer_step(ctx, params_, optimizer_, channel_.result());
+}
+
+// What the host decides for a step, or for a part of one: everything the step's kernels read that
+// changes. A part draws its random numbers as a step would.
+StepState Trainer::state_of(uint64_t step, int64_t part) const {
   StepState s;
-  const int64_t epoch = step / steps_per_epoch_;
+  const auto epoch = static_cast<int64_t>(step) / steps_per_epoch_;
   s.seed = now_.seed;
-  s.first = (step % steps_per_epoch_) * options_.batch_size;
-  set_step(s, adam_, step,
+  s.first = static_cast<int64_t>(step) % steps_per_epoch_ * options_.batch_size + part * part_;
+  set_step(s, optimizer_, step,
            options_.schedule_unit == "step" ? schedule_.during_step(step, steps_per_epoch_)
                                             : schedule_.during_epoch(epoch));
-  if (augment_.mix) draw_mix(s, mix_, config_.img_size);
+  s.step = step * options_.accumulate + part;
+  if (augment_.mix) draw_mix(s, augment_.mixing, config_.img_size);
   return s;
+}
+
+// Queues a step. Returns the result of the one before, or of its last part, once it has arrived.
+std::optional<StepResult> Trainer::train_step(uint64_t step) {
+  const int64_t parts = options_.accumulate;
+  std::optional<StepResult> last;
+  for (int64_t part = 0; part < parts; ++part) {
+    const StepState state = state_of(step, part);
+    train_data_->prepare(ctx_, state, part_);
+    channel_.send(state);
+    graph_.run(ctx_, [&] {
+      forward_backward(ctx_);
+      if (parts == 1) update(ctx_);
+    });
+    if (parts > 1 && part == parts - 1) update_graph_.run(ctx_, [&] { update(ctx_); });
+    const auto arrived = channel_.exchange();
+    check(arrived);
+    if (arrived) last = arrived->second;
+  }
+  return last;
 }
 
 void Trainer::check(const StepChannel::Arrived& arrived) {
   if (!arrived) return;
   const auto& [state, result] = *arrived;
+  const uint64_t parts = options_.accumulate;
   last_loss_ = result.loss;
-  if (result.halted || !std::isfinite(result.loss)) explain_not_finite(state);
+  const bool updated = state.step % parts == parts - 1;  // halted is news
+  if (std::isfinite(result.loss) && !(updated && result.halted)) {
+    now_.epoch_totals.loss += static_cast<double>(result.loss) * static_cast<double>(part_);
+    now_.epoch_totals.count += part_;
+    return;
+  }
+  if (!options_.if_continue_inf) explain_not_finite(state);
+  ++skipped_;
+  fmt::print("step {} is skipped: its loss, {}, or gradient is not finite\n", state.step / parts,
+             result.loss);
 }
 
 // The parameters are as they were before the step (AdamW halts itself), so it can be run again,
@@ -60,7 +100,7 @@ void Trainer::explain_not_finite(const StepState& at) {
     if (what.empty() && !ctx_.all_finite(params_.part(ParamStore::Role::master, p)))
       what = "parameter " + p.name;
   if (what.empty()) {
-    train_data_->prepare(ctx_, at, options_.batch_size);
+    train_data_->prepare(ctx_, at, part_);
     channel_.send(at);
     ctx_.watch_finite(true);
     forward_backward(ctx_);
@@ -76,7 +116,7 @@ void Trainer::explain_not_finite(const StepState& at) {
   throw Error(
       fmt::format("the loss is not finite at step {} (epoch {}): the first tensor that is "
                   "not finite is {}; {}",
-                  at.step, at.step / steps_per_epoch_,
+                  at.step / options_.accumulate, at.step / options_.accumulate / steps_per_epoch_,
                   what.empty() ? "not found when the step is run again" : what, last));
 }
 
@@ -97,7 +137,7 @@ void Trainer::train(uint64_t stop_at) {
   stop_at_ = steps;
   if (now_.step >= all)
     fmt::print("nothing to do: {} of {} epochs are trained\n", now_.epoch, options_.epochs);
-  while (now_.step < steps && !interrupted_ && !out_of_time()) train_epoch();
+  while (now_.step < steps && !interrupted_ && !target_reached_ && !out_of_time()) train_epoch();
   writer_.finish();
 }
 
@@ -111,23 +151,18 @@ void Trainer::train_epoch() {
         epoch_seconds_before +
         std::chrono::duration<double>(std::chrono::steady_clock::now() - epoch_start).count();
   };
-  train_data_->shuffle(ctx_, now_.seed, epoch);
-  ctx_.upload(train_totals_, &now_.epoch_totals, sizeof(Totals));
+  train_data_->shuffle(ctx_, now_.seed, epoch, options_.repeated_aug ? 3 : 1);
   Progress progress(fmt::format("epoch {}/{}", epoch + 1, options_.epochs), steps_per_epoch_,
                     options_.print_every);
   int64_t at = now_.step % steps_per_epoch_;
   while (at < steps_per_epoch_) {
-    const StepState state = state_of(now_.step);
-    train_data_->prepare(ctx_, state, B);
-    channel_.send(state);
-    graph_.run(ctx_, [&] { update(ctx_, forward_backward(ctx_)); });
-    const auto arrived = channel_.exchange();
-    check(arrived);
+    const auto arrived = train_step(now_.step);
+    const float lr = state_of(now_.step).lr;
     ++now_.step;
     ++at;
     if (arrived)
       progress.show(at, at * B,
-                    fmt::format("loss {:.3f}  lr {:.1e}  {}", arrived->second.loss, state.lr,
+                    fmt::format("loss {:.3f}  lr {:.1e}  {}", arrived->loss, lr,
                                 human_bytes(ctx_.arena().extent())));
     interrupted_ = interrupt_asked();
     if (interrupted_ || out_of_time() || now_.step >= stop_at_) break;
@@ -135,7 +170,6 @@ void Trainer::train_epoch() {
   check(channel_.drain());
   ctx_.wait();
   progress.finish();
-  ctx_.download(&now_.epoch_totals, train_totals_, sizeof(Totals));
   ctx_.training = false;
   keep_time();
   now_.epoch = now_.step / steps_per_epoch_;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 
+#include "apps/train_cifar/objective.h"
 #include "apps/train_cifar/options.h"
 #include "engine/checkpoint.h"
 #include "engine/data/dataset.h"
@@ -30,17 +31,22 @@ class Trainer {
   void print_summary() const;
   bool interrupted() const { return interrupted_; }
   double best_acc1() const { return now_.best_acc1; }
+  int64_t best_epoch() const { return now_.best_epoch; }  // from 0; -1: none yet
   uint64_t steps_done() const { return now_.step; }
   double last_train_loss() const { return last_loss_; }  // of the last step that came back
+  uint64_t steps_skipped() const { return skipped_; }    // by --if_continue_inf
+  bool target_reached() const { return target_reached_; }
   const ParamStore& params() const { return params_; }
   Context& context() { return ctx_; }
 
  private:
-  Tensor forward_backward(Context& ctx);  // -> loss (1)
-  void update(Context& ctx, const Tensor& loss);
-  StepState state_of(uint64_t step) const;
+  void forward_backward(Context& ctx);  // adds gradients; the loss goes to the channel
+  void update(Context& ctx);
+  StepState state_of(uint64_t step, int64_t part = 0) const;
+  std::optional<StepResult> train_step(uint64_t step);  // of a part of a step before it
   void train_epoch();
   void finish_epoch();
+  void note_target(const Evaluation& model, const std::optional<Evaluation>& average);
   void check(const StepChannel::Arrived& arrived);
   [[noreturn]] void explain_not_finite(const StepState& at);
   void reserve_memory();
@@ -59,18 +65,20 @@ class Trainer {
   RopeTable rope_;
   std::unique_ptr<BatchSource> train_data_, test_data_;
   AugmentOptions augment_, plain_;
-  MixOptions mix_;
   Schedule schedule_;
-  AdamWOptions adam_;
+  OptimizerOptions optimizer_;
+  std::unique_ptr<Objective> objective_;
   StepChannel channel_;
-  StepGraph graph_;
+  StepGraph graph_, update_graph_;  // a step, or a part of one and the update after all parts
   StepGraphs<std::pair<int64_t, bool>> evaluation_graphs_;  // by batch size, and average or not
   CheckpointWriter writer_;
-  Tensor train_totals_, test_totals_;  // one Totals each, in device memory
+  Tensor test_totals_;  // one Totals, in device memory
+  int64_t part_;        // pictures that go through the model at once: the batch / --accumulate
   int64_t steps_per_epoch_;
   TrainState now_;
   uint64_t stop_at_ = UINT64_MAX;
-  bool interrupted_ = false;
+  bool interrupted_ = false, target_reached_ = false;
+  uint64_t skipped_ = 0;
   double last_loss_ = 0;
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;

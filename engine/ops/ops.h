@@ -117,5 +117,22 @@ Tensor drop(Context&, const Tensor& x, double p, int64_t group, int place);
 // (1) accum. Adds the batch's loss and hits (of the largest target) to `totals` when given.
 Tensor cross_entropy(Context&, const Tensor& logits, const Tensor& targets,
                      Totals* totals = nullptr);
+// Mean over images and classes of the binary cross-entropy -t log s - (1 - t) log(1 - s), s =
+// sigmoid(logits). `binary`: targets above 0 count as 1. Shapes as above.
+Tensor bce(Context&, const Tensor& logits, const Tensor& targets, bool binary = false);
+// tau^2 / (B C) sum q (log q - log p), q = softmax(teacher / tau), p = softmax(logits / tau): soft
+// distillation (Hinton et al. 2015) as DeiT scales it. logits (B, C) T, teacher (B, C) accum -> (1)
+// accum. No gradient goes to the teacher.
+Tensor distillation(Context&, const Tensor& logits, const Tensor& teacher, double tau);
+// 1 at the largest logit (the first of equals), else 0. (B, C) T -> (B, C) accum; never recorded.
+Tensor hard_targets(Context&, const Tensor& logits);
+// (labels + sigmoid(the other half's logits)) / 2, for both halves of a batch that is there twice
+// (cosub; Touvron et al. 2023). logits (2B, C) T, labels (B, C) accum -> (2B, C) accum; never
+// recorded. `binary`: labels above 0 count as 1.
+Tensor cosub_targets(Context&, const Tensor& logits, const Tensor& labels, bool binary = false);
+// weight x. (..) accum; no gradient goes to the weight.
+Tensor weigh(Context&, const Tensor& x, double weight);
+// The rows of x twice: (B, ..) -> (2B, ..). Never recorded.
+Tensor twice(Context&, const Tensor& x);
 
 }  // namespace krait

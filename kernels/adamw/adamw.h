@@ -1,14 +1,16 @@
-// AdamW (Loshchilov & Hutter 2019), exactly as PyTorch computes it, over flat blocks in one launch.
+// AdamW (Loshchilov & Hutter 2019) and Adam (Kingma & Ba 2015), exactly as PyTorch computes them,
+// over flat blocks in one launch.
 //   g' = g min(1, clip / (|g| + 1e-6))          |g|: the norm over all parameters, from the result
-//   p  = p (1 - lr wd)                          the first n_decay elements only
+//   p  = p (1 - lr wd)      AdamW; Adam: g' = g' + wd p;   the first n_decay elements only
 //   m  = m + (1 - beta1) (g' - m),  v = v + (1 - beta2) (g'^2 - v)
 //   p  = p - lr (m c1) / (sqrt(v c2) + eps)     c = 1 / (1 - beta^t), from the step's state
 //   ema = ema + (1 - ema_decay) (p - ema),  copy = p rounded,  g = 0
-// When |g| is not finite, or the run is halted, only the last happens: g = 0.
+// When |g| or the loss is not finite, or the run is halted, only the last happens: g = 0.
 #pragma once
 
 #include <cmath>
 
+#include "kernels/common/clip.h"
 #include "kernels/common/kernel.h"
 #include "kernels/common/step_state.h"
 
@@ -22,6 +24,7 @@ struct AdamW {
   double beta1, beta2, eps, weight_decay;
   double clip;               // largest norm of the gradient; 0 or less: no clipping
   double ema_decay;          // used where there is an ema
+  bool coupled = false;      // weight decay is added to the gradient: Adam, not AdamW
   bool zero_grad;            // leave the gradient zero for the next step, rather than as it is
   const StepState* state;    // (1) lr, correction1, correction2
   const StepResult* result;  // (1) grad_norm, halted
@@ -40,28 +43,25 @@ std::span<const Variant<AdamW>> variants<AdamW>();
 template <class A>
 struct AdamWStep {
   A lr, decay, c1, c2, one_minus_beta1, one_minus_beta2, eps, scale, one_minus_ema;
+  bool coupled;
   bool active;  // false: the gradient is bad, nothing may change
 
   KRAIT_HD explicit AdamWStep(const AdamW& p)
       : lr(A(p.state->lr)),
-        decay(A(p.state->lr * p.weight_decay)),
+        decay(A(p.coupled ? p.weight_decay : p.state->lr * p.weight_decay)),
         c1(A(p.state->correction1)),
         c2(A(p.state->correction2)),
         one_minus_beta1(A(1 - p.beta1)),
         one_minus_beta2(A(1 - p.beta2)),
         eps(A(p.eps)),
-        scale(1),
-        one_minus_ema(A(1 - p.ema_decay)) {
-    const float norm = p.result->grad_norm;
-    active = !p.result->halted && norm - norm == 0;  // infinities and NaN give NaN
-    if (p.clip > 0) {
-      const A factor = A(p.clip) / (A(norm) + A(1e-6));
-      if (factor < A(1)) scale = factor;
-    }
-  }
+        scale(clip_factor<A>(p.clip, p.result->grad_norm)),
+        one_minus_ema(ema_share<A>(p.ema_decay, *p.state)),
+        coupled(p.coupled),
+        active(may_step(*p.result)) {}
   KRAIT_HD void operator()(A& p, A g, A& m, A& v, bool decays) const {
     g *= scale;
-    if (decays) p -= p * decay;
+    if (decays && coupled) g += p * decay;
+    if (decays && !coupled) p -= p * decay;
     m += one_minus_beta1 * (g - m);
     v += one_minus_beta2 * (g * g - v);
     p -= lr * (m * c1) / (sqrt(v * c2) + eps);

@@ -11,7 +11,8 @@ struct How {
   bool ema = true, copy = true;
   double clip = 1, norm = 2.5;
   int32_t halted = 0;
-  bool zero_grad = true;
+  bool zero_grad = true, coupled = false;
+  float ema_share = 0;
 };
 
 std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, bool small = true) {
@@ -24,7 +25,8 @@ std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, 
        .cost = {per * n, 16 * n},
        .small = small},
       [=](CaseMemory& m) {
-        const StepState state{.lr = 1e-2f, .correction1 = 3.7f, .correction2 = 250.0f};
+        const StepState state{
+            .lr = 1e-2f, .correction1 = 3.7f, .correction2 = 250.0f, .ema_share = h.ema_share};
         const StepResult result{.grad_norm = static_cast<float>(h.norm), .halted = h.halted};
         return AdamW{.dtype = m.dtype(),
                      .n = h.n,
@@ -35,6 +37,7 @@ std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, 
                      .weight_decay = 0.05,
                      .clip = h.clip,
                      .ema_decay = 0.99,
+                     .coupled = h.coupled,
                      .zero_grad = h.zero_grad,
                      .state = m.raw(state),
                      .result = m.raw(result),
@@ -54,6 +57,8 @@ void add_adamw_cases(CaseList& list) {
     list.push_back(adamw_case("", t, {.n = 20032, .n_decay = 8256}));
     list.push_back(adamw_case(" odd", t, {.n = 999, .n_decay = 501}));
     list.push_back(adamw_case("", t, {.n = 1, .n_decay = 0}));
+    list.push_back(adamw_case(" Adam, average warming up", t,
+                              {.n = 2052, .n_decay = 1024, .coupled = true, .ema_share = 0.3f}));
     list.push_back(
         adamw_case(" no ema, no clipping, gradient kept", t,
                    {.n = 4096, .n_decay = 4096, .ema = false, .clip = 0, .zero_grad = false}));

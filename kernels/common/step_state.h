@@ -10,10 +10,11 @@ enum class Mix : int32_t { none, mixup, cutmix };
 
 struct StepState {
   uint64_t seed = 0;
-  uint64_t step = 0;  // counts optimiser steps from 0
+  uint64_t step = 0;  // counts from 0: optimiser steps, or their parts (--accumulate)
   int64_t first = 0;  // where this batch starts in the epoch's order of pictures
   float lr = 0;
-  float correction1 = 1, correction2 = 1;  // Adam: 1 / (1 - beta^t), t = step + 1
+  float correction1 = 1, correction2 = 1;  // Adam: 1 / (1 - beta^t), t = optimiser step + 1
+  float ema_share = 0;                     // the average moves at least so far: its warm-up
   Mix mix = Mix::none;                     // how the batch is mixed with itself reversed
   float lambda = 1;                        // the share of the picture itself in its target
   int32_t box_x0 = 0, box_x1 = 0, box_y0 = 0, box_y1 = 0;  // CutMix: [x0, x1) x [y0, y1)

@@ -23,6 +23,7 @@ double sum_of_squares(const GradNorm& p, int64_t from, int64_t to) {
 void finish(const GradNorm& p, double sum) {
   const double norm = std::sqrt(sum);
   p.result->grad_norm = static_cast<float>(norm);
+  if (p.recovers) p.result->halted = 0;
   if (!std::isfinite(p.result->grad_norm)) p.result->halted = 1;
   if (p.norm)
     dispatch_float(p.dtype,

@@ -8,9 +8,10 @@ namespace krait {
 
 struct GradNorm {
   static constexpr const char* name = "grad_norm";
-  DType dtype;         // of the gradient: f32 or f64
-  int64_t n;           // elements
-  const void* grad;    // (n)
+  DType dtype;            // of the gradient: f32 or f64
+  int64_t n;              // elements
+  const void* grad;       // (n)
+  bool recovers = false;  // halted becomes 0 where the norm is finite
   StepResult* result;  // (1) grad_norm is written; halted becomes 1 if it is not finite, else stays
   void* norm;          // (1) of type dtype, or null: the norm once more, in the gradient's type
 };

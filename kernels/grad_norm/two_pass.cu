@@ -40,6 +40,7 @@ __global__ void finish(GradNorm p, const double* part) {
   if (threadIdx.x != 0) return;
   const float norm = static_cast<float>(sqrt(sum));
   p.result->grad_norm = norm;
+  if (p.recovers) p.result->halted = 0;
   if (!isfinite(norm)) p.result->halted = 1;
   if (p.norm) *static_cast<float*>(p.norm) = norm;
 }

@@ -193,21 +193,25 @@ VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_in
   const Init zero{Init::constant, 0}, one{Init::constant, 1}, small{Init::normal, 0.02};
   const Init lecun{Init::normal, 1 / std::sqrt(double(fan)) / 0.87962566103423978};
   auto uniform = [](double bound) { return Init{Init::uniform, bound}; };
-  const Init dt_bias{Init::dt_bias, 0.001, 0.1};
+  // That project starts its linear layers anew, after the mixer has chosen how dt should start.
+  const bool seed = mixer_init == MixerInit::seed;
+  auto linear = [&](double fan_in) { return seed ? small : uniform(1 / std::sqrt(fan_in)); };
+  const Init dt_bias = seed ? zero : Init{Init::dt_bias, 0.001, 0.1};
+  const Init patch = seed ? uniform(1 / std::sqrt(double(fan))) : lecun, cls = seed ? zero : small;
 
   VimWeights w;
   if (c.if_cls_token && c.use_double_cls_token) {
-    w.cls_head = store.get("cls_token_head", {1, 1, D}, small, true);
-    w.cls_tail = store.get("cls_token_tail", {1, 1, D}, small, true);
+    w.cls_head = store.get("cls_token_head", {1, 1, D}, cls, true);
+    w.cls_tail = store.get("cls_token_tail", {1, 1, D}, cls, true);
   } else if (c.if_cls_token) {
-    w.cls = store.get("cls_token", {1, 1, D}, small, true);
+    w.cls = store.get("cls_token", {1, 1, D}, cls, true);
   }
   if (c.if_abs_pos_embed) w.pos = store.get("pos_embed", {1, c.tokens(), D}, small, true);
   if (c.stem == "conv") {
     w.stem = stem_weights(c, store);
   } else {
-    w.patch_w = store.get("patch_embed.proj.weight", {D, c.channels, p, p}, lecun);
-    w.patch_b = store.get("patch_embed.proj.bias", {D}, zero, true);
+    w.patch_w = store.get("patch_embed.proj.weight", {D, c.channels, p, p}, patch);
+    w.patch_b = store.get("patch_embed.proj.bias", {D}, seed ? patch : zero, true);
   }
   w.head_w = store.get("head.weight", {c.num_classes, D}, small);
   w.head_b = store.get("head.bias", {c.num_classes}, zero, true);
@@ -222,7 +226,7 @@ VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_in
     f.D = store.get(m + "D", {E}, one, true);
     if (c.bimamba_type != "none") b.A_log = store.get(m + "A_b_log", {E, N}, {Init::a_log}, true);
     if (c.bimamba_type == "v2") b.D = store.get(m + "D_b", {E}, one, true);
-    l.in_proj = store.get(m + "in_proj.weight", {2 * E, D}, uniform(1 / std::sqrt(double(D))));
+    l.in_proj = store.get(m + "in_proj.weight", {2 * E, D}, linear(double(D)));
     if (c.bias) l.in_bias = store.get(m + "in_proj.bias", {2 * E}, zero, true);
     const bool grid_conv = c.mixer_conv == "2d";
     const Shape taps = grid_conv ? Shape({E, 1, 3, 3}) : Shape({E, 1, K});
@@ -231,10 +235,8 @@ VimWeights vim_weights(const VimConfig& c, ParamStore& store, MixerInit mixer_in
       const std::string conv = m + (grid_conv ? "conv2d" : "conv1d") + suffix;
       s.conv_w = store.get(conv + ".weight", taps, tap, true);
       if (c.conv_bias) s.conv_b = store.get(conv + ".bias", {E}, tap, true);
-      s.x_proj = store.get(m + "x_proj" + suffix + ".weight", {R + 2 * N, E},
-                           uniform(1 / std::sqrt(double(E))));
-      s.dt_w =
-          store.get(m + "dt_proj" + suffix + ".weight", {E, R}, uniform(1 / std::sqrt(double(R))));
+      s.x_proj = store.get(m + "x_proj" + suffix + ".weight", {R + 2 * N, E}, linear(double(E)));
+      s.dt_w = store.get(m + "dt_proj" + suffix + ".weight", {E, R}, linear(double(R)));
       s.dt_b = store.get(m + "dt_proj" + suffix + ".bias", {E}, bias, true);
     };
     side(f, "", dt_bias);

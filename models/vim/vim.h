@@ -11,6 +11,7 @@ namespace krait {
 enum class MixerInit : uint8_t {
   repaired,   // the reverse side's dt bias is drawn like the forward side's
   published,  // it starts at zero, as the published code leaves it
+  seed,       // as the published CIFAR project: every linear layer N(0, 0.02^2), every dt bias zero
 };
 
 struct VimLayer {
