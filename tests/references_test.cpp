@@ -1,6 +1,5 @@
 // Every reference to code in the project's texts (.md): links and their anchors, paths, names in
-// files
-// (`path: name`, or a link whose text is code), names in backticks, and options of the programs.
+// files (`path: name`, or a link whose text is code), names in backticks, options of the programs.
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -298,8 +297,8 @@ class Programs {
     return std::regex_search(help->second, std::regex("(^|[^\\w-])" + option + "($|[^\\w-])"));
   }
   bool any_knows(const std::string& option) {
-    for (const char* p : {"train_cifar", "parity", "kernel_lab verify", "kernel_lab bench",
-                          "kernel_lab sweep", "kernel_lab step"})
+    for (const char* p : {"train_cifar", "parity", "inspect_checkpoint", "kernel_lab verify",
+                          "kernel_lab bench", "kernel_lab sweep", "kernel_lab step"})
       if (knows(p, option)) return true;
     return false;
   }
