@@ -81,6 +81,45 @@ TEST_CASE("cross_entropy: totals add the sum of losses and count hits; the first
     }
   if (skipped) MESSAGE(skipped, " GPU checks skipped: no GPU here");
 }
+TEST_CASE("cross_entropy: what is predicted of each image, at its place in the data set") {
+  const double nan = NAN;
+  const std::vector<double> logits = {1,   4,   2,   0,    // class 1
+                                      3,   3,   0,   3,    // of equals the first
+                                      nan, 0,   2,   1,    // what is not a number is not chosen,
+                                      0,   0,   -1,  nan,  // wherever it is
+                                      nan, nan, nan, nan};
+  const int right[] = {1, 0, 2, 0, -1};
+  const std::vector<double> targets = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0};
+  int skipped = 0;
+  for (Backend backend : {Backend::cpu, Backend::cuda})
+    for (DType t : {DType::f32, DType::bf16, DType::f64}) {
+      if (!available(backend)) ++skipped;
+      if (!available(backend) || (backend == Backend::cuda && t == DType::f64)) continue;
+      CAPTURE(name_of(t));
+      Context ctx(backend, 1 << 20);
+      std::vector<Prediction> p(8, {77, 77, 77});
+      const Tensor memory = ctx.persistent({8 * int64_t(sizeof(Prediction))}, DType::u8);
+      ctx.upload(memory, p.data(), 8 * sizeof(Prediction));
+      const Tensor state = ctx.persistent({int64_t(sizeof(StepState))}, DType::u8);
+      StepState s;
+      s.first = 2;
+      ctx.upload(state, &s, sizeof s);
+      ctx.state = state.as<StepState>();
+      cross_entropy(ctx, ctx.from_values({5, 4}, t, logits),
+                    ctx.from_values({5, 4}, accum(t), targets), nullptr, memory.as<Prediction>());
+      ctx.download(p.data(), memory, 8 * sizeof(Prediction));
+      for (int untouched : {0, 1, 7}) CHECK(p[untouched].label == 77);
+      for (int b = 0; b < 5; ++b) CHECK(p[2 + b].label == right[b]);
+      for (int b = 0; b < 2; ++b) {
+        const double* x = &logits[b * 4];
+        double z = 0;
+        for (int c = 0; c < 4; ++c) z += std::exp(x[c]);
+        CHECK(p[2 + b].probability == doctest::Approx(std::exp(x[right[b]]) / z).epsilon(1e-5));
+        CHECK(p[2 + b].loss == doctest::Approx(std::log(z) - x[0]).epsilon(1e-5));
+      }
+    }
+  if (skipped) MESSAGE(skipped, " GPU checks skipped: no GPU here");
+}
 TEST_CASE("cross_entropy: fewer than five classes are always among the first five") {
   const Totals t = totals_of(Backend::cpu, DType::f32, {2, 2}, {0, 1, 0, 1}, {1, 0, 0, 1});
   CHECK(t.top1 == 1);

@@ -61,7 +61,6 @@ void Trainer::finish_epoch() {
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
   save(best);
-  if (!whole) return;  // the log has one line per epoch
   nlohmann::ordered_json line = {{"train_lr", lr}, {"train_loss", loss}};
   if (tested) {
     line["test_loss"] = tested->loss;
@@ -77,6 +76,11 @@ void Trainer::finish_epoch() {
     line["test_acc1_ema"] = average->acc1;
     line["test_acc5_ema"] = average->acc5;
   }
+  if (report_) {
+    const auto& by = options_.result == "ema" ? average : tested;
+    report_->add(line, by ? by->predictions : std::vector<Prediction>(), best);
+  }
+  if (!whole) return;  // the log has one line per epoch
   std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
   log << line.dump() << "\n";
   KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
@@ -111,7 +115,8 @@ Evaluation Trainer::evaluate() {
     auto infer = [&] {
       auto [images, targets] = test_data_->batch(ctx_, B, plain_, false, type_);
       Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
-      cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>());
+      cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>(),
+                    predictions_.as<Prediction>());
     };
     if (ctx_.measuring()) {
       infer();
@@ -129,7 +134,10 @@ Evaluation Trainer::evaluate() {
   ctx_.download(&t, test_totals_, sizeof t);
   ctx_.training = was_training;
   const double n = std::max<int64_t>(t.count, 1);
-  return {t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n};
+  Evaluation e{t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n, {}};
+  e.predictions.resize(test_data_->count());
+  ctx_.download(e.predictions.data(), predictions_, e.predictions.size() * sizeof(Prediction));
+  return e;
 }
 
 std::optional<Evaluation> Trainer::evaluate_average() {

@@ -71,6 +71,7 @@ struct TrainOptions {
   bool eager = false;           // launch kernels one by one rather than as a captured graph
   double max_minutes = 0;       // 0: no limit
   int64_t print_every = 50;
+  std::string command;  // no option: the whole command line, for the report
 
   std::set<std::string> given;  // names of the options on the command line or in the recipe
 };

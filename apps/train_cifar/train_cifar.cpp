@@ -10,8 +10,9 @@ namespace {
 
 int run(int argc, char** argv) {
   using namespace krait;
-  const std::optional<TrainOptions> options = parse_options(argc, argv);
+  std::optional<TrainOptions> options = parse_options(argc, argv);
   if (!options) return 0;  // --help
+  options->command = shell_line(argc, argv);
   watch_for_interrupt();
   Trainer trainer(*options);
   trainer.print_summary();

@@ -135,6 +135,8 @@ void Trainer::train(uint64_t stop_at) {
   const auto all = static_cast<uint64_t>(steps_per_epoch_ * options_.epochs);
   const uint64_t steps = std::min(all, stop_at);
   stop_at_ = steps;
+  if (!options_.output_dir.empty())
+    report_.emplace(options_.output_dir, run_facts(), test_set_, now_.epoch);
   if (now_.step >= all)
     fmt::print("nothing to do: {} of {} epochs are trained\n", now_.epoch, options_.epochs);
   while (now_.step < steps && !interrupted_ && !target_reached_ && !out_of_time()) train_epoch();

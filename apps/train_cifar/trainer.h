@@ -7,6 +7,7 @@
 
 #include "apps/train_cifar/objective.h"
 #include "apps/train_cifar/options.h"
+#include "apps/train_cifar/report.h"
 #include "engine/checkpoint.h"
 #include "engine/data/dataset.h"
 #include "engine/optimizer.h"
@@ -19,6 +20,7 @@ namespace krait {
 
 struct Evaluation {
   double loss = 0, acc1 = 0, acc5 = 0;  // accuracies in percent
+  std::vector<Prediction> predictions;  // one for each test picture
 };
 
 class Trainer {
@@ -54,6 +56,7 @@ class Trainer {
   void save(bool best = false);
   bool out_of_time() const;
   double elapsed() const;
+  nlohmann::ordered_json run_facts() const;  // run.json
 
   TrainOptions options_;
   Dataset train_set_, test_set_;
@@ -72,8 +75,10 @@ class Trainer {
   StepGraph graph_, update_graph_;  // a step, or a part of one and the update after all parts
   StepGraphs<std::pair<int64_t, bool>> evaluation_graphs_;  // by batch size, and average or not
   CheckpointWriter writer_;
-  Tensor test_totals_;  // one Totals, in device memory
-  int64_t part_;        // pictures that go through the model at once: the batch / --accumulate
+  std::optional<RunReport> report_;  // where there is an output folder
+  Tensor test_totals_;               // one Totals, in device memory
+  Tensor predictions_;               // a Prediction for each test picture, in device memory
+  int64_t part_;  // pictures that go through the model at once: the batch / --accumulate
   int64_t steps_per_epoch_;
   TrainState now_;
   uint64_t stop_at_ = UINT64_MAX;

@@ -28,7 +28,8 @@ Tape::Target into_logits(const char* op, Tape::Step& step, const Tensor& logits)
 
 }  // namespace
 
-Tensor cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, Totals* totals) {
+Tensor cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, Totals* totals,
+                     Prediction* predictions) {
   check_pair("cross_entropy", logits, "targets", targets);
   Tensor loss = ctx.empty({1}, accum(logits.dtype()));
   ctx.launch(CrossEntropyFwd{.dtype = logits.dtype(),
@@ -37,7 +38,9 @@ Tensor cross_entropy(Context& ctx, const Tensor& logits, const Tensor& targets, 
                              .logits = logits.data(),
                              .targets = targets.data(),
                              .loss = loss.data(),
-                             .totals = totals});
+                             .totals = totals,
+                             .predictions = predictions,
+                             .state = ctx.state});
   ctx.record_op("cross_entropy", {&logits}, {&loss},
                 [logits, targets](Context& ctx, Tape::Step& step) {
                   auto dlogits = into_logits("cross_entropy", step, logits);

@@ -114,9 +114,11 @@ Tensor drop(Context&, const Tensor& x, double p, int64_t group, int place);
 
 // ---- loss (loss.cpp)
 // Mean over images of -sum_c target log softmax(logits). logits (B, C) T, targets (B, C) accum ->
-// (1) accum. Adds the batch's loss and hits (of the largest target) to `totals` when given.
+// (1) accum. Adds the batch's loss and hits (of the largest target) to `totals` when given, and
+// writes what was predicted of image b to predictions[ctx.state->first + b] (device memory; without
+// a state to predictions[b]).
 Tensor cross_entropy(Context&, const Tensor& logits, const Tensor& targets,
-                     Totals* totals = nullptr);
+                     Totals* totals = nullptr, Prediction* predictions = nullptr);
 // Mean over images and classes of the binary cross-entropy -t log s - (1 - t) log(1 - s), s =
 // sigmoid(logits). `binary`: targets above 0 count as 1. Shapes as above.
 Tensor bce(Context&, const Tensor& logits, const Tensor& targets, bool binary = false);

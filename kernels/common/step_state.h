@@ -33,4 +33,11 @@ struct Totals {
   int64_t count = 0, top1 = 0, top5 = 0;
 };
 
+// What a model says of one picture.
+struct Prediction {
+  int32_t label = -1;     // the class of the largest logit, of equals the first; -1: all are NaN
+  float probability = 0;  // of that class
+  float loss = 0;
+};
+
 }  // namespace krait

@@ -18,6 +18,9 @@ struct CrossEntropyFwd {
   // Null, or where the sum of the images' losses, B, and the hits are added: the class of the
   // largest target (the first of equals) is among the k largest logits (of equals the first count).
   Totals* totals;
+  // Null, or one for each picture of the data set, where image b is picture state->first + b.
+  Prediction* predictions = nullptr;
+  const StepState* state = nullptr;  // null: image b is picture b
 };
 
 // dlogits[b, c] = dloss / B (softmax(logits[b])[c] sum_k targets[b, k] - targets[b, c])

@@ -1,5 +1,7 @@
 // GPU rows. A warp owns an image, a lane every 32nd class. The images' losses and ranks go to
 // scratch; then one block adds them up, always in the same order.
+#include <climits>
+
 #include "kernels/common/device/dispatch.cuh"
 #include "kernels/common/device/reduce.cuh"
 #include "kernels/cross_entropy/rows.h"
@@ -60,6 +62,15 @@ __global__ void fwd(CrossEntropyFwd p, OfImage* images) {
   }
   for (int o = 16; o > 0; o /= 2) rank += __shfl_xor_sync(0xFFFFFFFFu, rank, o);
   if (lane == 0) images[b] = {loss, rank};
+  if (!p.predictions) return;
+  // s.most is the largest logit that is a number; -infinity where there is none.
+  int guess = INT_MAX;
+  for (int64_t c = lane; c < p.C; c += 32)
+    if (float(x[c]) == s.most) guess = min(guess, int(c));
+  for (int o = 16; o > 0; o /= 2) guess = min(guess, __shfl_xor_sync(0xFFFFFFFFu, guess, o));
+  if (lane == 0)
+    p.predictions[(p.state ? p.state->first : 0) + b] = {
+        .label = guess == INT_MAX ? -1 : guess, .probability = expf(s.most - lse), .loss = loss};
 }
 
 // One block: thread i adds images i, i + 256, ..; then halves of the threads are added.

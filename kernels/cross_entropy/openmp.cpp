@@ -54,6 +54,13 @@ void cross_entropy_fwd_openmp(const CrossEntropyFwd& p, const Launch& l) {
     for (int64_t c = 0; c < p.C; ++c)
       rank += !(x[c] <= x[label]) || (x[c] == x[label] && c < label);
     images[b] = {loss, rank};
+    if (!p.predictions) continue;
+    int64_t guess = 0;
+    for (int64_t c = 1; c < p.C; ++c) guess = x[c] > x[guess] || std::isnan(x[guess]) ? c : guess;
+    p.predictions[(p.state ? p.state->first : 0) + b] = {
+        .label = std::isnan(x[guess]) ? -1 : static_cast<int32_t>(guess),
+        .probability = std::exp(x[guess] - lse),
+        .loss = loss};
   }
   double sum = 0;
   int64_t top1 = 0, top5 = 0;

@@ -37,6 +37,14 @@ void cross_entropy_fwd_reference(const CrossEntropyFwd& p, const Launch&) {
       sum += static_cast<double>(loss);
       top1 += rank < 1;
       top5 += rank < 5;
+      if (!p.predictions) continue;
+      int64_t guess = 0;
+      for (int64_t c = 1; c < p.C; ++c)
+        if (A(x[c]) > A(x[guess]) || std::isnan(A(x[guess]))) guess = c;
+      p.predictions[(p.state ? p.state->first : 0) + b] = {
+          .label = std::isnan(A(x[guess])) ? -1 : static_cast<int32_t>(guess),
+          .probability = static_cast<float>(std::exp(A(x[guess]) - lse)),
+          .loss = static_cast<float>(loss)};
     }
     *static_cast<A*>(p.loss) = static_cast<A>(sum / static_cast<double>(p.B));
     if (p.totals) {
