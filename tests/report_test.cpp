@@ -77,7 +77,7 @@ Pixels read_png(const std::string& file) {
   std::string rows;
   for (size_t at = 2;;) {
     const bool last = byte(packed, at) & 1;
-    CHECK(byte(packed, at) >> 1 == 0);  // stored
+    CHECK((byte(packed, at) >> 1) == 0u);  // stored
     const uint64_t n = little(packed, at + 1, 2);
     CHECK((n ^ little(packed, at + 3, 2)) == 0xFFFF);
     rows += packed.substr(at + 5, n);
@@ -153,7 +153,10 @@ float as_float(uint64_t bits) {
 }
 
 Dataset three_pictures() {
-  Dataset d{.name = "THREE", .classes = 3, .channels = 3, .height = 2, .width = 2};
+  Dataset d;
+  d.name = "THREE";
+  d.classes = 3;
+  d.height = d.width = 2;
   d.class_names = {"cat", "<b>dog</b>", "a \"bird\""};
   d.labels = {0, 1, 2};
   for (int i = 0; i < 36; ++i) d.images.push_back(static_cast<uint8_t>(7 * i));
