@@ -1,4 +1,5 @@
 # Writes OUTPUT, the source of build_version(); only when it changes, so that nothing else is rebuilt.
+cmake_minimum_required(VERSION 3.22)
 execute_process(COMMAND git describe --always --dirty --tags WORKING_DIRECTORY ${SOURCE}
                 OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET
                 RESULT_VARIABLE failed)

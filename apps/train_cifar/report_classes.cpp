@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "apps/train_cifar/report_page.h"
+#include "engine/data/image_file.h"
 #include "engine/report/encode.h"
 #include "engine/report/page.h"
 
@@ -89,14 +90,19 @@ std::string accuracies_html(const Matrix& m, const Dataset& d) {
                     {"class", "top-1", "pictures", "most often mistaken for"}, rows);
 }
 
-// The picture as a data URI; empty if the data set does not hold it.
+// The picture as a data URI; empty if its file cannot be read any more.
 std::string picture_uri(const Dataset& d, int64_t i) {
+  const std::string start = "data:image/png;base64,";
+  if (!d.files.empty()) {
+    Picture read;
+    if (!read_picture(d.files[i], read).empty()) return "";
+    return start + base64(png(shrunk({read.height, read.width, 3, read.pixels}, picture_side)));
+  }
   const int64_t pixels = int64_t{d.height} * d.width, bytes = d.channels * pixels;
-  if (static_cast<int64_t>(d.images.size()) < (i + 1) * bytes) return "";
   Pixels p{d.height, d.width, d.channels, std::vector<uint8_t>(bytes)};
   for (int64_t k = 0; k < bytes; ++k)  // (channels, H, W) -> (H, W, channels)
     p.bytes[k % pixels * d.channels + k / pixels] = d.images[i * bytes + k];
-  return "data:image/png;base64," + base64(png(shrunk(p, picture_side)));
+  return start + base64(png(shrunk(p, picture_side)));
 }
 
 }  // namespace
@@ -125,18 +131,20 @@ std::vector<int64_t> surest_mistakes(const Guesses& g, size_t most) {
 std::string classes_html(const Guesses& last, const Guesses& best, const Dataset& test) {
   if (last.of.empty()) return "";
   const Matrix m = confusion_matrix(last, test.classes);
-  const auto draw = test.classes <= most_in_matrix ? matrix_html : pairs_html;
+  const bool few = test.classes <= most_in_matrix;
+  const auto draw = few ? matrix_html : pairs_html;
   std::string s =
-      "<p class=\"dim\">A row is what the pictures are, a column what they were "
-      "called.</p>\n<div class=\"matrices\">\n";
+      few ? "<p class=\"dim\">A row is what the pictures are, a column what they were called.</p>\n"
+          : "";
+  s += "<div class=\"matrices\">\n";
   s += draw(m, test, fmt::format("Last evaluation, after epoch {}", last.epoch + 1));
   if (!best.of.empty() && best.epoch != last.epoch)
     s += draw(confusion_matrix(best, test.classes), test,
               fmt::format("Best evaluation, after epoch {}", best.epoch + 1));
-  s += "</div>\n";
+  s += accuracies_html(m, test) + "</div>\n";
   if (!best.of.empty() && best.epoch == last.epoch)
     s += "<p class=\"dim\">The last evaluation is the best so far.</p>\n";
-  return section_html("Confusion", s) + section_html("Classes", accuracies_html(m, test));
+  return section_html("Classes", s);
 }
 
 std::string mistakes_html(const Guesses& g, const Dataset& test) {

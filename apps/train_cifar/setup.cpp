@@ -141,7 +141,7 @@ Trainer::Trainer(const TrainOptions& options)
                     .second_moment = optimizer_.second_moment()});
   rope_ = rope_table(ctx_, config_, accum(type_));
   test_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
-  predictions_ = ctx_.persistent({test_data_.count() * int64_t(sizeof(Prediction))}, DType::u8);
+  predictions_ = ctx_.persistent({test_data_->count() * int64_t(sizeof(Prediction))}, DType::u8);
   ctx_.state = channel_.state();
   now_.seed = options_.seed;
   params_.initialise(ctx_, options_.seed);

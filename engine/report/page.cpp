@@ -73,7 +73,9 @@ tr.changed { background: var(--mark); }
 .pictures img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated;
   background: var(--soft); display: block; margin-bottom: 4px; }
 details { margin: 8px 0; } summary { cursor: pointer; color: var(--accent); }
-@media (max-width: 500px) { body { padding: 10px; } .bar { width: 56px; } .chart { padding: 8px 6px; }
+@media (max-width: 500px) { body { padding: 10px; } .bar { display: none; } .chart { padding: 8px 6px; }
+  svg text { font-size: 14px; } .matrix { font-size: .72rem; border-spacing: 0; }
+  .matrix th, .matrix td { padding: 3px 1px; min-width: 25px; } .matrix th { min-width: 0; }
   .cards { grid-template-columns: repeat(2, 1fr); } }
 )css";
 
