@@ -65,6 +65,7 @@ void RunReport::add(const nlohmann::ordered_json& line, std::span<const Predicti
   for (const auto& [logged, name] : charts)
     if (const auto at = numbers.find(logged); at != numbers.end()) points[name] = at->second;
   events_.add_scalars(epoch + 1, points);
+  if (predictions.empty()) return write();  // an epoch that was not evaluated
   last_ = {epoch, {}};
   for (size_t i = 0; i < predictions.size(); ++i) {
     const Prediction& p = predictions[i];

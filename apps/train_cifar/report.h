@@ -18,7 +18,8 @@ class RunReport {
   // `test` must live as long. InputError if something cannot be written; so does add().
   RunReport(const std::filesystem::path& folder, nlohmann::ordered_json run, const Dataset& test,
             int64_t next_epoch);
-  // `line`: what log.txt gets; `best`: no evaluation before was better.
+  // `line`: what log.txt gets; `predictions`: none where the epoch was not evaluated; `best`: no
+  // evaluation before was better.
   void add(const nlohmann::ordered_json& line, std::span<const Prediction> predictions, bool best);
 
  private:
