@@ -18,7 +18,8 @@ struct TwoRuns {
         R"({"model": "m", "epochs": 2, "options": {"lr": 0.001, "flip": true, "output_dir": "a"}})",
         "{\"epoch\": 0, \"test_acc1\": 61.5, \"seconds\": 30, \"images_per_second\": 100}\n"
         "{\"epoch\": 1, \"test_acc1\": 60, \"seconds\": 3725, \"images_per_second\": 300}\n");
-    put("b", R"({"model": "m", "epochs": 5, "options": {"lr": 0.002, "flip": true, "mixup": 0.8}})",
+    put("b",
+        R"({"model": "m", "epochs": 5, "options": {"lr": 0.002, "flip": true, "mixup": 0.8, "drop": 0}, "defaults": {"mixup": 0, "drop": 0}})",
         "{\"epoch\": 0, \"test_acc1\": 70.25, \"test_acc1_ema\": 71, \"seconds\": 59.6}\n");
   }
   ~TwoRuns() { std::filesystem::remove_all(path); }

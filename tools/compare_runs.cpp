@@ -57,13 +57,20 @@ std::vector<std::string> names_in(const std::vector<nlohmann::ordered_json>& obj
   return names;
 }
 
+// `defaults`: what counts where an object lacks a name: an older version did not have the option.
 void add_differences(Table& table, const std::vector<nlohmann::ordered_json>& objects,
-                     const std::vector<std::string>& names, const std::string& prefix) {
+                     const std::vector<std::string>& names, const std::string& prefix,
+                     const nlohmann::ordered_json& defaults) {
   for (const std::string& name : names) {
     std::vector<std::string> row = {prefix + name};
-    for (const auto& object : objects)
+    std::set<std::string> values;
+    for (const auto& object : objects) {
       row.push_back(object.contains(name) ? shown(object[name]) : "-");
-    if (!std::equal(row.begin() + 2, row.end(), row.begin() + 1)) table.push_back(row);
+      values.insert(object.contains(name)     ? row.back()
+                    : defaults.contains(name) ? shown(defaults[name])
+                                              : "-");
+    }
+    if (values.size() > 1) table.push_back(row);
   }
 }
 
@@ -110,16 +117,19 @@ Table results_of(const std::vector<Run>& runs) {
 Table differences_of(const std::vector<Run>& runs) {
   Table table = {{"option"}};
   std::vector<nlohmann::ordered_json> facts, options;
+  auto defaults = nlohmann::ordered_json::object();
   for (const Run& run : runs) {
     table[0].push_back(run.name);
     facts.push_back(run.run);
     options.push_back(run.run.value("options", nlohmann::ordered_json::object()));
+    defaults.update(run.run.value("defaults", nlohmann::ordered_json::object()));
   }
   add_differences(table, facts,
-                  {"model", "data_set", "parameters", "precision", "device", "cpu", "version"}, "");
+                  {"model", "data_set", "parameters", "precision", "device", "cpu", "version"}, "",
+                  {});
   auto names = names_in(options);
   std::erase_if(names, [](const std::string& n) { return not_compared.count(n) || n == "model"; });
-  add_differences(table, options, names, "--");
+  add_differences(table, options, names, "--", defaults);
   return table;
 }
 

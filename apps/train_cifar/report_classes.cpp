@@ -81,7 +81,7 @@ std::string accuracies_html(const Matrix& m, const Dataset& d) {
         {{escaped(name_of(d, t))},
          {fmt::format(
              "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{:.1f}%\"></i></span>"
-             "{:.1f} %",
+             "{:.1f}&nbsp;%",
              percent, percent)},
          {std::to_string(all), " class=\"n\""},
          {mistaken ? fmt::format("{} ({})", escaped(name_of(d, other)), m[t][other]) : ""}});
@@ -158,7 +158,7 @@ std::string mistakes_html(const Guesses& g, const Dataset& test) {
       s += fmt::format("<img src=\"{}\" alt=\"test picture {}: {}, called {}\">", uri, i, is,
                        called);
     s += fmt::format(
-        "<figcaption>is <b>{}</b><br>called <b>{}</b>, {:.1f} %<br><span "
+        "<figcaption>is <b>{}</b><br>called <b>{}</b>, {:.1f}&nbsp;%<br><span "
         "class=\"dim\">picture {}</span></figcaption></figure>\n",
         is, called, 100 * one.probability, i);
   }

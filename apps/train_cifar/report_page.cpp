@@ -126,6 +126,9 @@ std::string report_page(const Json& run, const std::vector<LogLine>& history, co
   if (!history.empty())
     body += section_html("Curves", curves_html({{"", history}}) + numbers(history));
   body += classes_html(last, best, test) + mistakes_html(last, test);
+  if (!last.of.empty() && run.is_object() &&
+      shown(run.value("options", Json::object()), "result") == "ema")
+    body += "<p class=\"dim\">Classes and mistakes are those of the averaged weights (EMA).</p>\n";
   body += section_html("Run", facts(run)) + section_html("Options", options(run));
   return page_html(title, body);
 }
