@@ -98,13 +98,16 @@ std::string numbers(const std::vector<LogLine>& history) {
       {"test_acc5_ema", "EMA top-5 %"},  {"train_lr", "learning rate"},
       {"images_per_second", "images/s"}, {"seconds", "seconds"}};
   std::vector<std::string> head = {"epoch"};
+  std::vector<const char*> kept;  // what was logged at all
   for (const auto& [name, label] : columns)
-    if (last_of(history, name)) head.push_back(label);
+    if (last_of(history, name)) {
+      head.push_back(label);
+      kept.push_back(name);
+    }
   std::vector<std::vector<Cell>> rows;
   for (const LogLine& line : history) {
     std::vector<Cell> row = {{fmt::format("{:.0f}", line.at("epoch") + 1)}};
-    for (const auto& [name, label] : columns) {
-      if (!last_of(history, name)) continue;
+    for (const char* name : kept) {
       const auto at = line.find(name);
       row.push_back({at == line.end() ? "" : fmt::format("{:.5g}", at->second), " class=\"n\""});
     }
