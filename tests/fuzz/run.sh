@@ -12,8 +12,9 @@ shift
 targets=("$@")
 [ $# -gt 0 ] || targets=(pth pickle safetensors tar cifar)
 
-cmake -S "$root" -B "$folder" -DKRAIT_FUZZ=ON -DKRAIT_CUDA=OFF -DCMAKE_CXX_COMPILER=clang++ >"$folder.log" 2>&1 ||
-  { cat "$folder.log" >&2; exit 2; }
+mkdir -p "$folder"
+cmake -S "$root" -B "$folder" -DKRAIT_FUZZ=ON -DKRAIT_CUDA=OFF -DCMAKE_CXX_COMPILER=clang++ >"$folder/cmake.log" 2>&1 ||
+  { cat "$folder/cmake.log" >&2; exit 2; }
 cmake --build "$folder" --parallel
 mkdir -p "$folder/found"
 status=0
