@@ -281,9 +281,9 @@ void run_train(Context& ctx, const SafeTensors& bundle, const Options& options,
   Model m(ctx, bundle, options, true);
   const json hyper = json::parse(bundle.metadata.at("hyper"));
   OptimizerOptions adam{.beta1 = hyper.at("betas").at(0),
-                    .beta2 = hyper.at("betas").at(1),
-                    .eps = hyper.at("eps"),
-                    .weight_decay = hyper.at("weight_decay")};
+                        .beta2 = hyper.at("betas").at(1),
+                        .eps = hyper.at("eps"),
+                        .weight_decay = hyper.at("weight_decay")};
   if (!hyper.at("clip_grad").is_null()) adam.clip_grad = hyper.at("clip_grad").get<double>();
   if (!hyper.at("ema").is_null()) adam.ema_decay = hyper.at("ema").get<double>();
   const DType type = compute_type(options);

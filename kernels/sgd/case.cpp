@@ -1,7 +1,7 @@
 // Sizes at which SGD is verified and measured.
-#include <cmath>
-
 #include "kernels/common/case.h"
+
+#include <cmath>
 
 #include "kernels/sgd/sgd.h"
 
