@@ -120,6 +120,38 @@ std::vector<TrainOptions> features(const std::string& device, const std::string&
   return {sgd, bce, soft};
 }
 
+// Trainings that between them have every augmentation and every switch of our own models on.
+std::vector<TrainOptions> augmentations(const std::string& device, const std::string& precision) {
+  TrainOptions base = small(device, precision);
+  base.patch_size = 16;
+  base.batch_size = 100;
+  base.reprob = 0.5;
+  base.recount = 2;
+  TrainOptions windows = base;
+  windows.crop = "resized";
+  windows.train_interpolation = "random";
+  windows.aa = "rand-m9-mstd0.5-inc1";
+  windows.mixup_mode = "elem";
+  windows.repeated_aug = true;
+  TrainOptions colours = base;
+  colours.crop = "simple";
+  colours.three_augment = true;
+  colours.color_jitter = 0.3;
+  colours.remode = "rand";
+  colours.mixup_mode = "pair";
+  colours.cutmix_minmax = {0.2, 0.8};
+  TrainOptions policy = base;
+  policy.pad_mode = "reflect";
+  policy.aa = "cifar10";
+  policy.stem = "conv";
+  policy.stem_width = 4;
+  policy.stem_depth = 1;
+  policy.mixer_conv = "2d";
+  policy.d_conv = 3;
+  policy.scan_order = "alternate";
+  return {windows, colours, policy};
+}
+
 void reproducible_and_resumable(const TrainOptions& o) {
   Trainer first(o);
   first.train(13);  // into the second epoch
@@ -316,6 +348,23 @@ TEST_CASE("training: with every loss and optimiser, resumed bit-equal and as a g
       eager.train(8);
       check_same(bits(graph), bits(eager));
     }
+}
+TEST_CASE("training: with every augmentation, resumed bit-equal (CPU)") {
+  Folder folder;
+  for (const auto& o : augmentations("cpu", "fp32")) resumable(folder, o);
+}
+TEST_CASE("training: with every augmentation, resumed bit-equal and as a graph (GPU)") {
+  if (!gpu()) return;
+  Folder folder;
+  for (TrainOptions o : augmentations("cuda", "bf16")) {
+    resumable(folder, o);
+    Trainer graph(o);
+    graph.train(8);
+    o.eager = true;
+    Trainer eager(o);
+    eager.train(8);
+    check_same(bits(graph), bits(eager));
+  }
 }
 TEST_CASE("training: a batch in parts is the batch, up to rounding, in less memory") {
   TrainOptions o = small("cpu", "fp32");
