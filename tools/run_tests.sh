@@ -29,6 +29,7 @@ if ! build "$folder" all -DCMAKE_BUILD_TYPE=Release "${arguments[@]}"; then
   exit 1
 fi
 say "Testing"
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # spinning threads would slow other programs down
 log=$folder/tests.log
 status=0
 "$folder/bin/tests" --no-colors=true 2>&1 | tee "$log" || status=$?
