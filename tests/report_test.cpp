@@ -7,6 +7,7 @@
 
 #include "apps/train_cifar/report_page.h"
 #include "apps/train_cifar/trainer.h"
+#include "engine/io/checksum.h"
 #include "engine/report/encode.h"
 #include "engine/report/page.h"
 #include "kernels/common/error.h"
@@ -52,9 +53,9 @@ uint64_t little(const std::string& s, size_t at, int bytes) {
 }
 
 // The pixels of a PNG file of 8 bits a channel whose data is only stored.
-Pixels read_png(const std::string& file) {
+Bitmap read_png(const std::string& file) {
   REQUIRE(file.substr(0, 8) == "\x89PNG\r\n\x1a\n");
-  Pixels p;
+  Bitmap p;
   std::string packed;
   std::vector<std::string> types;
   for (size_t at = 8; at < file.size();) {
@@ -210,10 +211,10 @@ TEST_CASE("report: base64 has the values of RFC 4648") {
 TEST_CASE("report: a PNG file holds its pixels") {
   for (const auto& [height, width, channels] :
        {std::array{1, 1, 1}, std::array{3, 5, 3}, std::array{200, 150, 3}}) {  // > one block
-    Pixels p{height, width, channels, {}};
+    Bitmap p{height, width, channels, {}};
     for (int i = 0; i < height * width * channels; ++i)
       p.bytes.push_back(static_cast<uint8_t>(i * 37 + i / 251));
-    const Pixels q = read_png(png(p));
+    const Bitmap q = read_png(png(p));
     CHECK(q.height == height);
     CHECK(q.width == width);
     CHECK(q.channels == channels);
@@ -222,13 +223,13 @@ TEST_CASE("report: a PNG file holds its pixels") {
   CHECK_THROWS_AS(png({2, 2, 3, {1, 2, 3}}), Error);
 }
 TEST_CASE("report: a large picture is shrunk to means, a small one left alone") {
-  const Pixels p{2, 4, 1, {0, 10, 100, 200, 20, 31, 100, 100}};
+  const Bitmap p{2, 4, 1, {0, 10, 100, 200, 20, 31, 100, 100}};
   CHECK(shrunk(p, 4).bytes == p.bytes);
-  const Pixels q = shrunk(p, 2);
+  const Bitmap q = shrunk(p, 2);
   CHECK(q.height == 1);
   CHECK(q.width == 2);
   CHECK(q.bytes == std::vector<uint8_t>{15, 125});
-  const Pixels line = shrunk({1, 1000, 1, std::vector<uint8_t>(1000, 9)}, 96);
+  const Bitmap line = shrunk({1, 1000, 1, std::vector<uint8_t>(1000, 9)}, 96);
   CHECK(line.width == 90);
   CHECK(line.bytes == std::vector<uint8_t>(90, 9));
 }
@@ -392,7 +393,7 @@ TEST_CASE("report: the page has every part, and escapes what comes from outside"
   CHECK(s.find("alt=\"test picture 2: a &quot;bird&quot;, called &lt;b&gt;dog&lt;/b&gt;\"") <
         s.find("alt=\"test picture 1:"));
   // Its pixels, from (channels, H, W).
-  const Pixels picture{2, 2, 3, {168, 196, 224, 175, 203, 231, 182, 210, 238, 189, 217, 245}};
+  const Bitmap picture{2, 2, 3, {168, 196, 224, 175, 203, 231, 182, 210, 238, 189, 217, 245}};
   CHECK(has(s, base64(png(picture))));
   CHECK(confusion_matrix(last, 3) ==
         std::vector<std::vector<int64_t>>{{1, 0, 0}, {1, 0, 0}, {0, 1, 0}});

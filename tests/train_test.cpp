@@ -79,6 +79,16 @@ void resumable(const Folder& folder, TrainOptions o) {
   check_same(bits(whole), bits(resumed));
 }
 
+// As a captured graph, and launched one by one: the same bits.
+void same_as_eager(TrainOptions o) {
+  Trainer graph(o);
+  graph.train(10);
+  o.eager = true;
+  Trainer eager(o);
+  eager.train(10);
+  check_same(bits(graph), bits(eager));
+}
+
 // A small model trained for a few steps, to learn from.
 std::string make_teacher(const Folder& folder, const std::string& device) {
   TrainOptions o = small(device, "fp32");
@@ -202,13 +212,7 @@ TEST_CASE(
 }
 TEST_CASE("training: a captured graph and single launches are bit-equal (GPU)") {
   if (!gpu()) return;
-  TrainOptions o = small("cuda", "bf16");
-  Trainer graph(o);
-  graph.train(10);
-  o.eager = true;
-  Trainer eager(o);
-  eager.train(10);
-  check_same(bits(graph), bits(eager));
+  same_as_eager(small("cuda", "bf16"));
 }
 TEST_CASE("training: the number of threads changes no bit (CPU)") {
   Matmul one{};
@@ -339,14 +343,9 @@ TEST_CASE("training: with every loss and optimiser, resumed bit-equal and as a g
   Folder folder;
   const std::string teacher = make_teacher(folder, "cuda");
   for (const char* precision : {"fp32", "bf16"})
-    for (TrainOptions o : features("cuda", precision, teacher)) {
+    for (const auto& o : features("cuda", precision, teacher)) {
       resumable(folder, o);
-      Trainer graph(o);
-      graph.train(8);
-      o.eager = true;
-      Trainer eager(o);
-      eager.train(8);
-      check_same(bits(graph), bits(eager));
+      same_as_eager(o);
     }
 }
 TEST_CASE("training: with every augmentation, resumed bit-equal (CPU)") {
@@ -356,14 +355,9 @@ TEST_CASE("training: with every augmentation, resumed bit-equal (CPU)") {
 TEST_CASE("training: with every augmentation, resumed bit-equal and as a graph (GPU)") {
   if (!gpu()) return;
   Folder folder;
-  for (TrainOptions o : augmentations("cuda", "bf16")) {
+  for (const auto& o : augmentations("cuda", "bf16")) {
     resumable(folder, o);
-    Trainer graph(o);
-    graph.train(8);
-    o.eager = true;
-    Trainer eager(o);
-    eager.train(8);
-    check_same(bits(graph), bits(eager));
+    same_as_eager(o);
   }
 }
 TEST_CASE("training: a batch in parts is the batch, up to rounding, in less memory") {

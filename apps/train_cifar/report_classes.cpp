@@ -99,7 +99,7 @@ std::string picture_uri(const Dataset& d, int64_t i) {
     return start + base64(png(shrunk({read.height, read.width, 3, read.pixels}, picture_side)));
   }
   const int64_t pixels = int64_t{d.height} * d.width, bytes = d.channels * pixels;
-  Pixels p{d.height, d.width, d.channels, std::vector<uint8_t>(bytes)};
+  Bitmap p{d.height, d.width, d.channels, std::vector<uint8_t>(bytes)};
   for (int64_t k = 0; k < bytes; ++k)  // (channels, H, W) -> (H, W, channels)
     p.bytes[k % pixels * d.channels + k / pixels] = d.images[i * bytes + k];
   return start + base64(png(shrunk(p, picture_side)));

@@ -5,8 +5,8 @@
 #include "engine/io/zip.h"
 
 #include <algorithm>
-#include <array>
 
+#include "engine/io/checksum.h"
 #include "kernels/common/error.h"
 
 namespace krait {
@@ -20,28 +20,8 @@ constexpr uint64_t narrow = 0xffffffff;  // the largest number of a narrow field
 constexpr uint16_t zip64_field = 1, padding_field = 0x4246;  // "FB", as torch.save pads
 constexpr uint64_t alignment = 64;
 
-// CRC-32 of zip (polynomial 0xEDB88320), four bytes at a time.
 uint32_t crc32(Span data) {
-  static const auto table = [] {
-    std::array<std::array<uint32_t, 256>, 4> t{};
-    for (uint32_t i = 0; i < 256; ++i) {
-      uint32_t c = i;
-      for (int k = 0; k < 8; ++k) c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
-      t[0][i] = c;
-    }
-    for (uint32_t i = 0; i < 256; ++i)
-      for (int k = 1; k < 4; ++k) t[k][i] = t[0][t[k - 1][i] & 255] ^ t[k - 1][i] >> 8;
-    return t;
-  }();
-  auto at = [&](size_t i) { return static_cast<uint32_t>(data[i]); };
-  uint32_t c = ~0u;
-  size_t i = 0;
-  for (; i + 4 <= data.size(); i += 4) {
-    c ^= at(i) | at(i + 1) << 8 | at(i + 2) << 16 | at(i + 3) << 24;
-    c = table[3][c & 255] ^ table[2][c >> 8 & 255] ^ table[1][c >> 16 & 255] ^ table[0][c >> 24];
-  }
-  for (; i < data.size(); ++i) c = table[0][(c ^ at(i)) & 255] ^ c >> 8;
-  return ~c;
+  return krait::crc32({reinterpret_cast<const char*>(data.data()), data.size()});
 }
 
 class Reader {

@@ -3,21 +3,12 @@
 #include "engine/report/encode.h"
 
 #include <algorithm>
-#include <array>
 
+#include "engine/io/checksum.h"
 #include "kernels/common/error.h"
 
 namespace krait {
 namespace {
-
-uint32_t crc(uint32_t polynomial, std::string_view bytes, uint32_t before) {
-  uint32_t c = ~before;
-  for (const char b : bytes) {
-    c ^= static_cast<uint8_t>(b);
-    for (int k = 0; k < 8; ++k) c = (c & 1) ? polynomial ^ (c >> 1) : c >> 1;
-  }
-  return ~c;
-}
 
 uint32_t adler32(std::string_view bytes) {
   uint32_t a = 1, b = 0;
@@ -55,17 +46,10 @@ std::string stored(const std::string& data) {
 
 }  // namespace
 
-uint32_t crc32(std::string_view bytes, uint32_t before) {
-  return crc(0xEDB88320u, bytes, before);
-}
-uint32_t crc32c(std::string_view bytes, uint32_t before) {
-  return crc(0x82F63B78u, bytes, before);
-}
-
-Pixels shrunk(const Pixels& p, int side) {
+Bitmap shrunk(const Bitmap& p, int side) {
   const int k = (std::max(p.height, p.width) + side - 1) / side;
   if (k <= 1) return p;
-  Pixels small{std::max(p.height / k, 1), std::max(p.width / k, 1), p.channels, {}};
+  Bitmap small{std::max(p.height / k, 1), std::max(p.width / k, 1), p.channels, {}};
   const int kh = std::min(k, p.height), kw = std::min(k, p.width);  // of a very long picture
   for (int y = 0; y < small.height; ++y)
     for (int x = 0; x < small.width; ++x)
@@ -79,7 +63,7 @@ Pixels shrunk(const Pixels& p, int side) {
   return small;
 }
 
-std::string png(const Pixels& p) {
+std::string png(const Bitmap& p) {
   const size_t row = size_t(p.width) * p.channels;
   KRAIT_CHECK(p.height > 0 && p.width > 0 && (p.channels == 1 || p.channels == 3) &&
                   p.bytes.size() == row * p.height,

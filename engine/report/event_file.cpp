@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "engine/report/encode.h"
+#include "engine/io/checksum.h"
 #include "kernels/common/error.h"
 
 namespace krait {

@@ -9,7 +9,7 @@ else()
   set(text "${VERSION} (${commit})")
 endif()
 file(CONFIGURE OUTPUT ${OUTPUT} CONTENT
-"// Made by cmake/version.cmake.
+"// Made by engine/report/version.cmake.
 #include \"engine/report/version.h\"
 
 const char* krait::build_version() {
