@@ -38,7 +38,7 @@ std::map<std::string, std::vector<int64_t>> shapes(const VimConfig& c) {
 }  // namespace
 
 TEST_CASE("identify: every model with a name, whatever its classes") {
-  for (const NamedVim& named : vim_names()) {
+  for (const NamedModel& named : vim_names()) {
     CAPTURE(named.name);
     VimConfig c = vim_config(named.name);
     c.num_classes = 37;

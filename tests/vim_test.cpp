@@ -87,7 +87,7 @@ TEST_CASE("vim: every name, with its number of parameters") {
        97598440, 96837130},
   };
   std::set<std::string> listed;
-  for (const NamedVim& m : vim_names()) listed.insert(m.name);
+  for (const NamedModel& m : vim_names()) listed.insert(m.name);
   CHECK(listed.size() == std::size(expected));
   for (const auto& e : expected) {
     CAPTURE(e.name);
@@ -119,7 +119,7 @@ TEST_CASE("vim: every name, with its number of parameters") {
 }
 
 TEST_CASE("vim: every named model runs (one narrow layer of it)") {
-  for (const NamedVim& named : vim_names()) {
+  for (const NamedModel& named : vim_names()) {
     VimConfig c = vim_config(named.name);
     c.depth = 1;
     c.embed_dim = 16;

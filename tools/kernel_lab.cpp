@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/kernel_choice.h"
-#include "models/vim/config.h"
+#include "models/model.h"
 #include "tools/bench_report.h"
 #include "tools/step_report.h"
 
@@ -145,7 +145,7 @@ int step(const StepOptions& o) {
   setup.kernels = parse_kernel_choices(o.kernels);
   StepReport report(o.baseline);
   check_writable(o.save, "--save");
-  for (const std::string& model : o.models) vim_config(model);  // says so if there is none
+  for (const std::string& model : o.models) model_config(model);  // says so if there is none
   int failed = 0;
   for (const std::string& model : o.models)
     for (const int64_t batch : o.batches)

@@ -7,25 +7,25 @@
 #include "engine/optimizer.h"
 #include "engine/step_channel.h"
 #include "engine/step_graph.h"
-#include "models/vim/vim.h"
+#include "models/model.h"
 
 namespace krait {
 namespace {
 
 // Noise: no time depends on what is in a picture, but a GPU draws less power for zeros and is
 // faster then.
-Dataset noise(int64_t count, const VimConfig& config) {
-  Dataset d{
-      .name = "noise",
-      .classes = config.num_classes,
-      .channels = config.channels,
-      .height = config.img_size,
-      .width = config.img_size,
-      .class_names = {},
-      .images = std::vector<uint8_t>(count * config.channels * config.img_size * config.img_size),
-      .labels = std::vector<int32_t>(count),
-      .mean = {0.5, 0.5, 0.5},
-      .stddev = {0.25, 0.25, 0.25}};
+Dataset noise(int64_t count, const ImageModel& model) {
+  const int C = model.channels(), S = model.img_size();
+  Dataset d{.name = "noise",
+            .classes = model.num_classes(),
+            .channels = C,
+            .height = S,
+            .width = S,
+            .class_names = {},
+            .images = std::vector<uint8_t>(count * C * S * S),
+            .labels = std::vector<int32_t>(count),
+            .mean = {0.5, 0.5, 0.5},
+            .stddev = {0.25, 0.25, 0.25}};
   std::mt19937 random(1);
   for (uint8_t& v : d.images) v = static_cast<uint8_t>(random() >> 24);
   for (int64_t i = 0; i < count; ++i) d.labels[i] = static_cast<int32_t>(i % d.classes);
@@ -36,26 +36,25 @@ StepSetup completed(StepSetup s) {
   if (s.precision == "auto") s.precision = s.backend == Backend::cuda ? "bf16" : "fp32";
   KRAIT_INPUT(s.precision != "tf32" || s.backend == Backend::cuda,
               "--precision tf32 needs a GPU; on a CPU it is fp32 or bf16");
-  if (!s.image_size) s.image_size = vim_config(s.model).img_size;
+  if (!s.image_size) s.image_size = ImageModel(model_config(s.model)).img_size();
   return s;
 }
 
-VimConfig config_of(const StepSetup& s) {
-  VimConfig c = vim_config(s.model);
-  c.img_size = s.image_size;
-  check(c);
-  return c;
+ImageModel model_of(const StepSetup& s) {
+  ModelConfig config = model_config(s.model);
+  std::visit([&](auto& c) { c.img_size = s.image_size; }, config);
+  return ImageModel(std::move(config));
 }
 
 class ModelStep {
  public:
   explicit ModelStep(const StepSetup& setup)
       : setup_(setup),
-        config_(config_of(setup)),
+        model_(model_of(setup)),
         ctx_(setup.backend),
         type_(setup.precision == "bf16" ? DType::bf16 : DType::f32),
-        params_([&](ParamStore& s) { vim_weights(config_, s); }),
-        data_(ctx_, noise(setup.batch, config_)),
+        params_([&](ParamStore& s) { model_.declare(s); }),
+        data_(ctx_, noise(setup.batch, model_)),
         channel_(ctx_) {
     const bool training = setup.mode != StepMode::infer;
     ctx_.remake_layers = setup.mode == StepMode::remake;
@@ -63,9 +62,9 @@ class ModelStep {
     for (const auto& [kernel, variant] : setup.kernels) ctx_.force(kernel, variant);
     params_.allocate(ctx_, type_, {.gradients = training, .moments = training});
     params_.initialise(ctx_, 0);
-    rope_ = rope_table(ctx_, config_, accum(type_));
+    model_.make_tables(ctx_, type_);
     totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
-    augment_.size = config_.img_size;
+    augment_.size = model_.img_size();
     augment_.mean = augment_.stddev = {0.5, 0.5, 0.5};
     augment_.smoothing = 0.1;
     adam_.clip_grad = 1.0;
@@ -74,8 +73,8 @@ class ModelStep {
     channel_.send(state);
     ctx_.state = channel_.state();
     if (!training)
-      images_ = ctx_.persistent({setup.batch, config_.channels, config_.img_size, config_.img_size},
-                                type_);
+      images_ = ctx_.persistent(
+          {setup.batch, model_.channels(), model_.img_size(), model_.img_size()}, type_);
     size_t most = ctx_.measure([&] { run(); });
     if (images_) most = std::max(most, ctx_.measure([&] { fill_images(); }));
     ctx_.reserve(most);
@@ -120,7 +119,7 @@ class ModelStep {
                 "the gradient is not finite: what was measured is not a training step");
   }
 
-  int tokens() const { return config_.tokens(); }
+  int tokens() const { return model_.tokens(); }
   size_t bytes() const { return ctx_.persistent_bytes() + ctx_.arena().extent(); }
 
  private:
@@ -130,7 +129,7 @@ class ModelStep {
     auto recording = ctx_.record(tape);
     params_.watch(tape);
     auto [images, targets] = data_.batch(ctx_, setup_.batch, augment_, true, type_);
-    Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
+    Tensor logits = model_.logits(ctx_, params_, images);
     Tensor loss = cross_entropy(ctx_, logits, targets, totals_.as<Totals>());
     tape.backward(ctx_, loss);
     return loss;
@@ -139,21 +138,20 @@ class ModelStep {
     copy(ctx_, forward_backward(), channel_.loss());
     optimizer_step(ctx_, params_, adam_, channel_.result());
   }
-  void infer() { vim(ctx_, config_, vim_weights(config_, params_), rope_, images_); }
+  void infer() { model_.logits(ctx_, params_, images_); }
   void fill_images() {
     copy(ctx_, data_.batch(ctx_, setup_.batch, augment_, true, type_).images, images_);
   }
 
   static constexpr int eager_steps = 3;
   StepSetup setup_;
-  VimConfig config_;
+  ImageModel model_;
   Context ctx_;
   DType type_;
   ParamStore params_;
   DeviceDataset data_;
   StepChannel channel_;
   StepGraph graph_{eager_steps};
-  RopeTable rope_;
   AugmentOptions augment_;
   OptimizerOptions adam_;
   Tensor totals_, images_;

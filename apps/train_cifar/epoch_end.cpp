@@ -114,7 +114,7 @@ Evaluation Trainer::evaluate() {
     const int64_t B = std::min(most, test_data_->count() - first);  // the last batch may be smaller
     auto infer = [&] {
       auto [images, targets] = test_data_->batch(ctx_, B, plain_, false, type_);
-      Tensor logits = vim(ctx_, config_, vim_weights(config_, params_), rope_, images);
+      Tensor logits = model_.logits(ctx_, params_, images);
       cross_entropy(ctx_, logits, targets, test_totals_.as<Totals>(),
                     predictions_.as<Prediction>());
     };

@@ -11,13 +11,12 @@ Teacher::Teacher(Context& ctx, const std::string& path, DType type, int size, in
   KRAIT_INPUT(from.state && !from.state->config.empty(), path,
               ": does not say which model it is of, so it cannot be a teacher");
   name_ = from.state->model;
-  config_ = vim_config_from_json(from.state->config);
-  check(config_);
-  KRAIT_INPUT(config_.img_size == size, path, ": the teacher takes pictures of side ",
-              config_.img_size, ", the model those of side ", size, " (--input-size)");
-  KRAIT_INPUT(config_.num_classes == classes, path, ": the teacher knows ", config_.num_classes,
+  model_ = ImageModel(model_config_from_json(from.state->config));
+  KRAIT_INPUT(model_.img_size() == size, path, ": the teacher takes pictures of side ",
+              model_.img_size(), ", the model those of side ", size, " (--input-size)");
+  KRAIT_INPUT(model_.num_classes() == classes, path, ": the teacher knows ", model_.num_classes(),
               " classes, the data set has ", classes);
-  params_ = std::make_unique<ParamStore>([this](ParamStore& s) { vim_weights(config_, s); });
+  params_ = std::make_unique<ParamStore>([this](ParamStore& s) { model_.declare(s); });
   const bool average = saved_option(from.state->options, "result") == "\"ema\"" && from.has_ema();
   params_->allocate(ctx, type, {.ema = average});
   load_checkpoint(ctx, from, *params_, false);
@@ -25,13 +24,13 @@ Teacher::Teacher(Context& ctx, const std::string& path, DType type, int size, in
     params_->use_ema(ctx, true);
     name_ += " (average)";
   }
-  rope_ = rope_table(ctx, config_, accum(type));
+  model_.make_tables(ctx, type);
 }
 
 Tensor Teacher::logits(Context& ctx, const Tensor& images) const {
   const bool training = std::exchange(ctx.training, false);
   auto nothing = ctx.record_nothing();
-  Tensor out = vim(ctx, config_, vim_weights(config_, *params_), rope_, images);
+  Tensor out = model_.logits(ctx, *params_, images);
   ctx.training = training;
   return out;
 }

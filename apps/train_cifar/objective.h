@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "apps/train_cifar/options.h"
-#include "models/vim/vim.h"
+#include "models/model.h"
 
 namespace krait {
 
@@ -23,9 +23,8 @@ class Teacher {
 
  private:
   std::string path_, name_;
-  VimConfig config_;
+  ImageModel model_;
   std::unique_ptr<ParamStore> params_;
-  RopeTable rope_;
 };
 
 class Objective {

@@ -14,7 +14,7 @@
 #include "engine/kernel_choice.h"
 #include "engine/nearest.h"
 #include "kernels/common/kernel.h"
-#include "models/vim/config.h"
+#include "models/model.h"
 
 namespace krait {
 namespace {
@@ -202,7 +202,7 @@ std::string footer() {
       "--normalize (imagenet) --device (cuda) --data-set (IMNET)\n"
       "--input-size (224) --model (deit_base_patch16_224).\n";
   s += recipes_help() + "\nModels:\n";
-  for (const NamedVim& m : vim_names()) s += "  " + m.name + "\n      " + m.note + "\n";
+  for (const NamedModel& m : model_names()) s += "  " + m.name + "\n      " + m.note + "\n";
   return s + refused_help();
 }
 
@@ -277,7 +277,7 @@ void check_together(const TrainOptions& o) {
   const bool gpu = o.device == "cuda" || (o.device == "auto" && available(Backend::cuda));
   KRAIT_INPUT(o.precision != "tf32" || gpu,
               "--precision tf32 needs a GPU; on a CPU it is fp32 or bf16");
-  vim_config(o.model);  // says so if there is no such model
+  model_config(o.model);  // says so if there is no such model
 }
 
 // Words that belong to no option.

@@ -18,7 +18,7 @@ nlohmann::ordered_json Trainer::run_facts() const {
   return {{"model", now_.model},
           {"data_set", test_set_.name},
           {"parameters", params_.count()},
-          {"tokens", config_.tokens()},
+          {"tokens", model_.tokens()},
           {"precision", type_ == DType::bf16 ? "bf16"
                         : ctx_.allow_tf32    ? "tf32"
                                              : "fp32"},

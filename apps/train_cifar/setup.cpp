@@ -53,11 +53,8 @@ DType type_of(const TrainOptions& o, Backend backend) {
   return p == "bf16" ? DType::bf16 : DType::f32;
 }
 
-// The named model, or the checkpoint's when no name was given, changed as the options say.
-VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset& data) {
-  VimConfig c = !o.model_given && from.state && !from.state->config.empty()
-                    ? vim_config_from_json(from.state->config)
-                    : vim_config(o.model);
+// A Vision Mamba, changed as the options say.
+void change(VimConfig& c, const TrainOptions& o) {
   if (o.patch_size) c.patch_size = c.stride = *o.patch_size;
   if (o.stride) c.stride = *o.stride;
   if (o.depth) c.depth = *o.depth;
@@ -76,18 +73,25 @@ VimConfig config_of(const TrainOptions& o, const Checkpoint& from, const Dataset
   if (!o.bimamba_type.empty()) c.bimamba_type = o.bimamba_type;
   c.drop_rate = o.drop;
   c.drop_path_rate = o.drop_path;
-  c.num_classes = data.classes;
-  check(c);
   KRAIT_INPUT(c.final_pool_type != "all",
               "final_pool_type all gives one answer per token: it "
               "cannot be trained on one label per picture");
-  return c;
 }
 
 MixerInit mixer_init(const TrainOptions& o) {
   return o.mixer_init == "published" ? MixerInit::published
          : o.mixer_init == "seed"    ? MixerInit::seed
                                      : MixerInit::repaired;
+}
+
+// The named model, or the checkpoint's when no name was given, changed as the options say.
+ImageModel model_of(const TrainOptions& o, const Checkpoint& from, const Dataset& data) {
+  ModelConfig config = !o.model_given && from.state && !from.state->config.empty()
+                           ? model_config_from_json(from.state->config)
+                           : model_config(o.model);
+  std::visit([&](auto& c) { change(c, o); }, config);
+  set_num_classes(config, data.classes);
+  return ImageModel(std::move(config), mixer_init(o));
 }
 
 constexpr int never = std::numeric_limits<int>::max();  // so many steps before one is recorded
@@ -103,10 +107,10 @@ Trainer::Trainer(const TrainOptions& options)
       train_set_(load_set(options, !options.eval)),  // an evaluation needs no training pictures
       test_set_(options.eval ? train_set_ : load_set(options, false)),
       resumed_(checkpoint_of(options)),
-      config_(config_of(options, resumed_, train_set_)),
+      model_(model_of(options, resumed_, train_set_)),
       ctx_(backend_of(options)),
       type_(type_of(options, ctx_.device().backend)),
-      params_([this](ParamStore& s) { vim_weights(config_, s, mixer_init(options_)); }),
+      params_([this](ParamStore& s) { model_.declare(s); }),
       channel_(ctx_),
       graph_(options.eager ? never : 3),
       update_graph_(options.eager ? never : 3),
@@ -125,21 +129,21 @@ Trainer::Trainer(const TrainOptions& options)
         !taken.empty())
       fmt::print("as the checkpoint was trained: {}\n", taken);
 
-  plain_ = test_pictures(options_, train_set_, config_.img_size);
-  augment_ = training_pictures(options_, train_set_, config_.img_size);
+  plain_ = test_pictures(options_, train_set_, model_.img_size());
+  augment_ = training_pictures(options_, train_set_, model_.img_size());
   const int64_t pictures = train_set_.count() + test_set_.count();
   train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
   test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures);
   schedule_ = schedule_of(options_);
   optimizer_ = optimizer_options(options_);
   objective_ =
-      std::make_unique<Objective>(ctx_, options_, type_, config_.img_size, config_.num_classes);
+      std::make_unique<Objective>(ctx_, options_, type_, model_.img_size(), model_.num_classes());
   params_.allocate(ctx_, type_,
                    {.gradients = !options_.eval,
                     .moments = !options_.eval,
                     .ema = options_.model_ema,
                     .second_moment = optimizer_.second_moment()});
-  rope_ = rope_table(ctx_, config_, accum(type_));
+  model_.make_tables(ctx_, type_);
   test_totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
   predictions_ = ctx_.persistent({test_data_->count() * int64_t(sizeof(Prediction))}, DType::u8);
   ctx_.state = channel_.state();
@@ -147,7 +151,7 @@ Trainer::Trainer(const TrainOptions& options)
   params_.initialise(ctx_, options_.seed);
   if (!resumed_.path.empty()) load(resumed_.path);
   now_.model = options_.model_given || now_.model.empty() ? options_.model : now_.model;
-  now_.config = to_json(config_);
+  now_.config = model_.to_json();
   now_.options = to_json(options_);
   reserve_memory();
 }
@@ -227,7 +231,7 @@ void Trainer::reserve_memory() {
 
 void Trainer::print_summary() const {
   fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}{}\n", now_.model,
-             train_set_.name, params_.count(), config_.tokens(), ctx_.device().name,
+             train_set_.name, params_.count(), model_.tokens(), ctx_.device().name,
              type_ == DType::bf16 ? "bf16"
              : ctx_.allow_tf32    ? "tf32"
                                   : "fp32",

@@ -21,7 +21,7 @@ void Trainer::forward_backward(Context& ctx) {
   auto [images, targets] =
       train_data_->batch(ctx, part_, augment_, true, type_);  // (B, 3, S, S), (B, C)
   auto model = [&](const Tensor& x) {
-    return vim(ctx, config_, vim_weights(config_, params_), rope_, x);  // (B, C)
+    return model_.logits(ctx, params_, x);  // (B, C)
   };
   Tensor loss = objective_->loss(ctx, model, images, targets);  // (1)
   Tensor share = ctx.empty(loss.shape(), loss.dtype());
@@ -49,7 +49,7 @@ StepState Trainer::state_of(uint64_t step, int64_t part) const {
            options_.schedule_unit == "step" ? schedule_.during_step(step, steps_per_epoch_)
                                             : schedule_.during_epoch(epoch));
   s.step = step * options_.accumulate + part;
-  if (augment_.mix) draw_mix(s, augment_.mixing, config_.img_size);
+  if (augment_.mix) draw_mix(s, augment_.mixing, model_.img_size());
   return s;
 }
 

@@ -14,7 +14,7 @@
 #include "engine/schedule.h"
 #include "engine/step_channel.h"
 #include "engine/step_graph.h"
-#include "models/vim/vim.h"
+#include "models/model.h"
 
 namespace krait {
 
@@ -61,11 +61,10 @@ class Trainer {
   TrainOptions options_;
   Dataset train_set_, test_set_;
   Checkpoint resumed_;  // empty path: none
-  VimConfig config_;
+  ImageModel model_;
   Context ctx_;
   DType type_;  // of activations
   ParamStore params_;
-  RopeTable rope_;
   std::unique_ptr<BatchSource> train_data_, test_data_;
   AugmentOptions augment_, plain_;
   Schedule schedule_;

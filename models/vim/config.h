@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "models/names.h"
+
 namespace krait {
 
 // Defaults are those of a small native CIFAR model; named models set what they need (names.cpp).
@@ -47,10 +49,7 @@ void check(const VimConfig& config);
 
 // A registered model; InputError with the nearest names if there is none.
 VimConfig vim_config(const std::string& name);
-struct NamedVim {
-  std::string name, note;
-};
-const std::vector<NamedVim>& vim_names();
+const std::vector<NamedModel>& vim_names();
 // The published constructor's argument names -> values, as JSON text, and back.
 std::string to_json(const VimConfig& config);
 VimConfig vim_config_from_json(const std::string& json);

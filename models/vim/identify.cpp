@@ -51,7 +51,7 @@ void find_grid(VimConfig& c, int patches, std::vector<std::string>& assumed) {
   KRAIT_INPUT(grid * grid == patches, patches, " patches are no square");
   c.stride = c.patch_size;
   c.img_size = grid * c.patch_size;
-  for (const NamedVim& named : vim_names()) {
+  for (const NamedModel& named : vim_names()) {
     const VimConfig known = vim_config(named.name);
     if (known.patch_size == c.patch_size && known.patches() == patches) {
       c.stride = known.stride;
@@ -127,7 +127,7 @@ std::optional<VimIdentity> identify_vim(const Shapes& shapes, std::string& why) 
     VimIdentity id = deduce(shapes);
     why = difference(shapes, shapes_of(id.config));
     if (!why.empty()) return {};
-    for (const NamedVim& named : vim_names()) {
+    for (const NamedModel& named : vim_names()) {
       VimConfig known = vim_config(named.name);
       known.num_classes = id.config.num_classes;
       if (known.if_rope == id.config.if_rope && difference(shapes, shapes_of(known)).empty())

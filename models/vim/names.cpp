@@ -150,9 +150,9 @@ void fields(C& c, F&& f) {
 
 }  // namespace
 
-const std::vector<NamedVim>& vim_names() {
-  static const std::vector<NamedVim> names = [] {
-    std::vector<NamedVim> v;
+const std::vector<NamedModel>& vim_names() {
+  static const std::vector<NamedModel> names = [] {
+    std::vector<NamedModel> v;
     for (const Entry& e : entries()) v.push_back({e.name, e.note});
     return v;
   }();
