@@ -9,8 +9,6 @@
 
 namespace krait {
 
-using Tensors = std::vector<Tensor>;
-
 // f(ctx, inputs). With a tape, only `inputs` and what f itself holds are kept. The backward pass
 // runs f again, on a tape of its own, and then goes back through it: the gradients of inputs and
 // parameters are added where the outer tape wants them, in the same order and so with the same bits

@@ -97,5 +97,6 @@ class Tensor {
   int32_t slot_ = -1;  // where the tape keeps this value's gradient; -1: none is wanted
   uint32_t tape_ = 0;  // which tape that is: a slot of another tape means nothing
 };
+using Tensors = std::vector<Tensor>;
 
 }  // namespace krait

@@ -84,6 +84,37 @@ TEST_CASE("linear_aligned: rows start at multiples of 16 bytes, the gaps are nev
   CHECK(tape.grad(y).shape() == y.shape());
   CHECK(tape.grad(y).row_stride() == 48);
 }
+TEST_CASE("linear_aligned of two pairs: equal to one after the other, whatever they share") {
+  Context ctx(Backend::cpu, 1 << 20);
+  const Tensor u = random_f64(ctx, {2, 3, 5}, 1), v = random_f64(ctx, {2, 3, 5}, 2),
+               w = random_f64(ctx, {7, 5}, 3), z = random_f64(ctx, {7, 5}, 4),
+               longer = random_f64(ctx, {4, 5}, 5);
+  auto sum = [&](const Tensor& a, const Tensor& b) {  // (2, 3, 3); rows of a and b may be apart
+    return add(ctx, linear(ctx, a, random_f64(ctx, {3, a.shape(-1)}, 6)),
+               linear(ctx, b, random_f64(ctx, {3, b.shape(-1)}, 7)));
+  };
+  check_gradients(ctx, {u, v, w, z}, [&](auto& in) {
+    auto y = linear_aligned(ctx, Tensors{in[0], in[1]}, Tensors{in[2], in[3]});
+    CHECK(y[1].row_stride() == 8);
+    return sum(y[0], y[1]);
+  });
+  check_gradients(ctx, {u, w, z}, [&](auto& in) {  // one input, used once more
+    auto y = linear_aligned(ctx, Tensors{in[0], in[0]}, Tensors{in[1], in[2]});
+    return add(ctx, sum(y[0], y[1]), sum(in[0], in[0]));
+  });
+  check_gradients(ctx, {u, v, w}, [&](auto& in) {  // one weight
+    auto y = linear_aligned(ctx, Tensors{in[0], in[1]}, Tensors{in[2], in[2]});
+    return sum(y[0], y[1]);
+  });
+  check_gradients(ctx, {u, v, w, longer}, [&](auto& in) {  // two sizes
+    auto y = linear_aligned(ctx, Tensors{in[0], in[1]}, Tensors{in[2], in[3]});
+    return sum(y[0], y[1]);
+  });
+  check_gradients(ctx, {u, v, w, z}, [&](auto& in) {  // the second result is not used
+    auto y = linear_aligned(ctx, Tensors{in[0], in[1]}, Tensors{in[2], in[3]});
+    return add(ctx, sum(y[0], y[0]), sum(in[1], linear(ctx, in[1], in[3])));
+  });
+}
 TEST_CASE("linear, split: wrong shapes say so") {
   Context ctx(Backend::cpu, 1 << 20);
   Tensor x = random_f64(ctx, {3, 5}, 1), w = random_f64(ctx, {4, 6}, 2);

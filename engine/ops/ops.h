@@ -28,6 +28,8 @@ Tensor linear(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {}, 
 // The same with rows that start at multiples of 16 bytes, as the fastest matrix products want their
 // operands: (B, L, 44) in bf16 has 48 elements from row to row. Its gradient lies the same way.
 Tensor linear_aligned(Context&, const Tensor& x, const Tensor& w, const Tensor& b = {});
+// That of both sides of a layer: one launch for x[0] w[0]^T and x[1] w[1]^T. One pair or two.
+Tensors linear_aligned(Context&, const Tensors& x, const Tensors& w);
 // The columns of x as views; nothing is copied. From here on use the parts, not x.
 std::vector<Tensor> split(Context&, const Tensor& x, std::initializer_list<int64_t> widths);
 

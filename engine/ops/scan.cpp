@@ -114,11 +114,10 @@ void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t fr
       p.accumulate_dz = dz.accumulate;
     }
   ctx.launch(p);
-  for (size_t k = from; k < to && !deltas.empty(); ++k) {  // dt_w: ddelta^T dt
-    const ScanSide& s = kept.sides[k];
-    if (auto dw = step.into(s.dt_w))
-      matmul(ctx, deltas[k - from], true, s.dt, false, dw.grad, dw.accumulate);
-  }
+  std::vector<WantedProduct> dw;  // dt_w: ddelta^T dt
+  for (size_t k = from; k < to && !deltas.empty(); ++k)
+    dw.push_back({deltas[k - from], kept.sides[k].dt, step.into(kept.sides[k].dt_w)});
+  matmul(ctx, dw, true, false);
 }
 
 bool same_inputs(const std::vector<ScanSide>& sides) {

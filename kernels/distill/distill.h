@@ -82,17 +82,25 @@ KRAIT_HD A kl_of_image(const KlFwd& p, int64_t b) {
   return sum;
 }
 
-// The gradients of one image's logits; `scale` is dloss tau / (B C).
+// The gradients of one image's logits; `scale` is dloss tau / (B C). They add up to 0. Where both
+// are sure of one class, its p - q would cancel: the likeliest class gets what the others leave.
 template <class T, class A>
 KRAIT_HD void kl_gradient(const KlBwd& p, A scale, int64_t b) {
   const T* x = static_cast<const T*>(p.logits) + b * p.C;
   const A* z = static_cast<const A*>(p.teacher) + b * p.C;
   T* dx = static_cast<T*>(p.dlogits) + b * p.C;
   const A tau = A(p.tau), all_x = log_sum_exp(x, p.C, tau), all_z = log_sum_exp(z, p.C, tau);
+  int64_t most = 0;
+  for (int64_t c = 1; c < p.C; ++c)
+    if (A(x[c]) > A(x[most])) most = c;
+  A others = 0;
   for (int64_t c = 0; c < p.C; ++c) {
+    if (c == most) continue;
     const A g = scale * (std::exp(A(x[c]) / tau - all_x) - std::exp(z[c] / tau - all_z));
     dx[c] = T(p.accumulate ? A(dx[c]) + g : g);
+    others += g;
   }
+  dx[most] = T(p.accumulate ? A(dx[most]) - others : -others);
 }
 
 // The targets of one row.

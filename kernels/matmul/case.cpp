@@ -18,6 +18,7 @@ struct Size {
   int64_t m, n, k;
   bool ta, tb, add, wide_c;
   Rows rows;
+  int64_t count = 1;
 };
 
 void add(CaseList& list, const Size& s, DType t, bool small) {
@@ -36,18 +37,24 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
   const int64_t c_row = s.wide_c && s.rows == Rows::far ? s.n : apart(s.n);
   const double c_bytes = size_of(s.wide_c ? accum(t) : t) * (s.add ? 2.0 : 1.0);  // read, written
   const double bytes = double(s.m * s.k + s.k * s.n) * size_of(t) + double(s.m * s.n) * c_bytes;
+  // Products lie one after the other, the second operands 8 elements apart.
+  const int64_t a_next = a_rows * a_row, b_next = b_rows * b_row + 8, c_next = s.m * c_row;
+  // Slack 2 for long sums that stay f32: tensor cores round a sum towards zero, not to the nearest
+  // ("Numerical behavior of NVIDIA tensor cores", Fasi et al. 2021), which the reference does not.
   list.push_back(make_case<Matmul>(
       {.size = cat("m=", s.m, " n=", s.n, " k=", s.k, s.ta ? " A'" : "", s.tb ? " B'" : "",
                    s.add ? " add" : "", s.wide_c ? " C accum" : "",
                    s.rows == Rows::strided   ? " strided"
                    : s.rows == Rows::aligned ? " aligned"
                    : s.rows == Rows::far     ? " far"
-                                             : ""),
+                                             : "",
+                   s.count > 1 ? cat(" x ", s.count) : ""),
        .dtype = t,
-       .cost = {bytes, 2.0 * s.m * s.n * s.k, true},
+       .cost = {bytes * double(s.count), 2.0 * s.m * s.n * s.k * double(s.count), true},
+       .slack = s.wide_c && t == DType::bf16 && s.k > 256 ? 2.0 : 1.0,
        .small = small},
       [=](CaseMemory& m) {
-        const int64_t count = s.m * c_row;
+        const int64_t count = s.count * c_next;
         // Between the rows of C nothing is written: it starts with values, which must stay.
         void* c = s.wide_c                ? m.inout_accum("c", count, -1, 1)
                   : s.add || c_row != s.n ? m.inout("c", count, -1, 1)
@@ -60,12 +67,16 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
                       .trans_a = s.ta,
                       .trans_b = s.tb,
                       .accumulate = s.add,
-                      .a = m.in("a", a_rows * a_row, -1, 1),
-                      .b = m.in("b", b_rows * b_row, -1, 1),
+                      .a = m.in("a", s.count * a_next, -1, 1),
+                      .b = m.in("b", s.count * b_next, -1, 1),
                       .c = c,
                       .a_row = a_row,
                       .b_row = b_row,
-                      .c_row = c_row};
+                      .c_row = c_row,
+                      .count = s.count,
+                      .a_next = a_next,
+                      .b_next = b_next,
+                      .c_next = c_next};
       }));
 }
 
@@ -110,6 +121,13 @@ void add_matmul_cases(CaseList& list) {
       add(list, {44, 384, rows, true, false, true, true, far}, t, true);
       add(list, {384, 12, rows, true, false, true, true, far}, t, true);
     }
+    // Those of both sides at once.
+    add(list, {70, 44, 384, false, true, false, false, aligned, 2}, t, true);
+    add(list, {70, 384, 44, false, false, true, false, aligned, 2}, t, true);
+    add(list, {70, 384, 44, false, false, false, false, far, 3}, t, true);
+    add(list, {44, 384, 667, true, false, true, true, far, 2}, t, true);
+    add(list, {384, 12, 70, true, false, true, true, far, 3}, t, true);
+    add(list, {33, 21, 31, false, true, false, false, packed, 3}, t, true);
     add(list, {97, 64, 32, false, true, false, false, far}, t, true);
     add(list, {257, 12, 96, false, true, false, false, strided}, t, true);
     add(list, {97, 32, 64, false, false, true, false, far}, t, true);
@@ -128,6 +146,11 @@ void add_matmul_cases(CaseList& list) {
     }
     // dt_proj's dw: dt is the first 12 of 48 columns.
     add(list, {384, 12, 512 * 64, true, false, true, true, far}, t, false);
+    // Both sides at batch 128.
+    add(list, {128 * 64, 44, 384, false, true, false, false, aligned, 2}, t, false);
+    add(list, {128 * 64, 384, 44, false, false, true, false, aligned, 2}, t, false);
+    add(list, {44, 384, 128 * 64, true, false, true, true, far, 2}, t, false);
+    add(list, {384, 12, 128 * 64, true, false, true, true, far, 2}, t, false);
     // More rows than a GPU works on at a time, in no even number; width 768.
     add(list, {197 * 256 + 5, 44, 384, false, true, false, false, aligned}, t, false);
     add(list, {197 * 256 + 5, 384, 44, false, false, true, false, aligned}, t, false);

@@ -7,6 +7,7 @@
 //     warps. The tensor cores want other columns in a lane, but a sum may be taken in any order of
 //     its terms, and columns of C may be in any order as long as those of B follow. So the
 //     columns are renamed: a lane's own 8 columns become what the product wants there.
+//   - Several products of the same sizes share the multiprocessors: grid line y has product y.
 #include "kernels/common/cuda.h"
 #include "kernels/common/device/async_copy.cuh"
 #include "kernels/common/device/dispatch.cuh"
@@ -20,6 +21,7 @@ constexpr int warps = 8, threads = 32 * warps;
 constexpr int tile = 32;   // rows
 constexpr int piece = 32;  // columns
 constexpr int depth = 4;   // pieces on their way
+constexpr int most_products = 8;
 
 // For each piece on its way, a thread's 8 columns of 4 rows.
 using Slots = uint4[depth][tile / 8][threads];
@@ -31,6 +33,12 @@ __device__ __forceinline__ int64_t first_tile() {
 }
 __device__ __forceinline__ int64_t next_tile(int64_t tile) {
   return tile + int64_t{gridDim.x} * warps;
+}
+
+__device__ __forceinline__ void take_product(Matmul& p) {
+  p.a = static_cast<const bf16*>(p.a) + blockIdx.y * p.a_next;
+  p.b = static_cast<const bf16*>(p.b) + blockIdx.y * p.b_next;
+  p.c = static_cast<bf16*>(p.c) + blockIdx.y * p.c_next;
 }
 
 // The pieces of the wide matrix in the order a warp uses them: all of a tile, then the next tile.
@@ -77,6 +85,7 @@ class Pieces {
 template <int tiles>
 __global__ __launch_bounds__(threads) void narrow_result(Matmul p) {
   extern __shared__ uint4 memory[];
+  take_product(p);
   auto& slots = *reinterpret_cast<Slots*>(memory);
   uint4* weights = memory + sizeof(Slots) / 16;  // [piece][tile of 8 columns of C][lane]
   const int lane = threadIdx.x % 32, pieces = static_cast<int>(p.k) / piece;
@@ -128,6 +137,7 @@ __global__ __launch_bounds__(threads) void narrow_result(Matmul p) {
 template <int steps, bool add>
 __global__ __launch_bounds__(threads) void narrow_sum(Matmul p) {
   extern __shared__ uint4 memory[];
+  take_product(p);
   auto& slots = *reinterpret_cast<Slots*>(memory);
   // [piece of C][tile of 8 columns][step][lane]: 4 terms of a column.
   auto* weights = reinterpret_cast<uint2*>(memory + (add ? sizeof(Slots) / 16 : 0));
@@ -217,8 +227,9 @@ __global__ __launch_bounds__(threads) void narrow_sum(Matmul p) {
   }
 }
 
-bool on_multiples(uintptr_t bytes, const void* p, int64_t row) {
-  return reinterpret_cast<uintptr_t>(p) % bytes == 0 && row * 2 % int64_t(bytes) == 0;
+bool on_multiples(int64_t bytes, const void* p, int64_t row, int64_t next) {
+  return reinterpret_cast<uintptr_t>(p) % uintptr_t(bytes) == 0 && row * 2 % bytes == 0 &&
+         next * 2 % bytes == 0;
 }
 size_t result_bytes(const Matmul& p) {  // C's columns in pairs of tiles
   return sizeof(Slots) + (p.n + 15) / 16 * 16 * p.k * sizeof(bf16);
@@ -228,22 +239,23 @@ size_t sum_bytes(const Matmul& p) {
 }
 bool skinny(const Matmul& p, const Device& device) {
   return device.sm >= 80 && p.dtype == DType::bf16 && p.c_dtype == DType::bf16 && p.m > 0 &&
-         p.n > 0 && p.k > 0 && !p.trans_a;
+         p.n > 0 && p.k > 0 && !p.trans_a && p.count <= most_products;
 }
 // A block for each multiprocessor, as its share of B is paid for once.
 template <class K>
 void launch(K* kernel, size_t bytes, const Matmul& p, const Launch& l) {
   KRAIT_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-  kernel<<<blocks_for(p.m, tile, l.device.multiprocessors), threads, bytes, l.stream>>>(p);
+  const unsigned x = blocks_for(p.m, tile, l.device.multiprocessors / p.count);
+  kernel<<<dim3(x, static_cast<unsigned>(p.count)), threads, bytes, l.stream>>>(p);
 }
 
 }  // namespace
 
 bool matmul_narrow_result_supports(const Matmul& p, const Device& device) {
   return skinny(p, device) && p.trans_b && !p.accumulate && p.n <= 64 && p.n % 4 == 0 &&
-         p.k <= 4096 && p.k % piece == 0 && on_multiples(16, p.a, p.a_row) &&
-         on_multiples(16, p.b, p.b_row) && on_multiples(8, p.c, p.c_row) &&
+         p.k <= 4096 && p.k % piece == 0 && on_multiples(16, p.a, p.a_row, p.a_next) &&
+         on_multiples(16, p.b, p.b_row, p.b_next) && on_multiples(8, p.c, p.c_row, p.c_next) &&
          result_bytes(p) <= most_shared_bytes(device.sm);
 }
 void matmul_narrow_result(const Matmul& p, const Launch& l) {
@@ -256,8 +268,9 @@ void matmul_narrow_result(const Matmul& p, const Launch& l) {
 
 bool matmul_narrow_sum_supports(const Matmul& p, const Device& device) {
   return skinny(p, device) && !p.trans_b && p.k <= 64 && p.k % 4 == 0 && p.n <= 4096 &&
-         p.n % piece == 0 && on_multiples(8, p.a, p.a_row) && on_multiples(16, p.b, p.b_row) &&
-         on_multiples(16, p.c, p.c_row) && sum_bytes(p) <= most_shared_bytes(device.sm);
+         p.n % piece == 0 && on_multiples(8, p.a, p.a_row, p.a_next) &&
+         on_multiples(16, p.b, p.b_row, p.b_next) && on_multiples(16, p.c, p.c_row, p.c_next) &&
+         sum_bytes(p) <= most_shared_bytes(device.sm);
 }
 void matmul_narrow_sum(const Matmul& p, const Launch& l) {
   const auto run = [&]<int steps>() {

@@ -21,13 +21,14 @@ struct Sides {
   const bf16 *narrow, *wide;
   int64_t narrow_row, wide_row;
   int narrow_width, wide_width;
-  bool narrow_is_b;  // so the result is transposed
+  int64_t narrow_next, wide_next;  // from one product's to the next's
+  bool narrow_is_b;                // so the result is transposed
 };
 Sides sides(const Matmul& p) {
   const auto *a = static_cast<const bf16*>(p.a), *b = static_cast<const bf16*>(p.b);
   const int m = static_cast<int>(p.m), n = static_cast<int>(p.n);
-  return m <= n ? Sides{a, b, p.a_row, p.b_row, m, n, false}
-                : Sides{b, a, p.b_row, p.a_row, n, m, true};
+  return m <= n ? Sides{a, b, p.a_row, p.b_row, m, n, p.a_next, p.b_next, false}
+                : Sides{b, a, p.b_row, p.a_row, n, m, p.b_next, p.a_next, true};
 }
 
 // 8 x 8 matrices are loaded by rows of 16 bytes: 8 of them should lie in different banks. So rows
@@ -42,13 +43,15 @@ __device__ __forceinline__ int wide_unit(int row, int unit) {
   return unit ^ row % 8;
 }
 
-// Block (x, y): columns 128 x .., rows y * per .. . A warp takes 16 rows of each slab, 64 columns
-// and all 16 * tiles columns of the narrow matrix.
+// Block (x, y, z): columns 128 x .., rows y * per .. of product z. A warp takes 16 rows of each
+// slab, 64 columns and all 16 * tiles columns of the narrow matrix.
 template <int tiles>
 __global__ __launch_bounds__(threads) void narrow_gradient(Sides p, int64_t rows, int64_t per,
                                                            float* part) {
   extern __shared__ uint4 memory[];
   auto& slabs = *reinterpret_cast<Slab<tiles>(*)[depth]>(memory);
+  p.narrow += blockIdx.z * p.narrow_next;
+  p.wide += blockIdx.z * p.wide_next;
   const int64_t from = per * blockIdx.y;
   const int here = static_cast<int>(from + per < rows ? per : rows - from);  // rows of the range
   const int count = (here + slab - 1) / slab, first_column = blockIdx.x * columns;
@@ -137,7 +140,7 @@ __global__ __launch_bounds__(threads) void narrow_gradient(Sides p, int64_t rows
       }
   }
   if (row_warp > 0) return;
-  part += int64_t{blockIdx.y} * p.narrow_width * p.wide_width;
+  part += int64_t{blockIdx.z * gridDim.y + blockIdx.y} * p.narrow_width * p.wide_width;
 #pragma unroll
   for (int i = 0; i < tiles; ++i)
 #pragma unroll
@@ -163,15 +166,15 @@ int64_t column_groups(const Matmul& p) {
 // Rows of a range: about 132 blocks in all, one for each multiprocessor of an H100 or H200, and at
 // least 4 slabs to a block, so that partial sums are few beside the rows.
 int64_t rows_per_range(const Matmul& p) {
-  const int64_t count = (p.k + slab - 1) / slab, most = 132 / column_groups(p);
+  const int64_t count = (p.k + slab - 1) / slab, most = 132 / (column_groups(p) * p.count);
   const int64_t per = most > 1 ? (count + most - 1) / most : count;
   return (per > 4 ? per : 4) * slab;
 }
 int64_t ranges(const Matmul& p) {
   return blocks_for(p.k, rows_per_range(p));
 }
-bool on_16(const void* p, int64_t row) {
-  return reinterpret_cast<uintptr_t>(p) % 16 == 0 && row % 8 == 0;
+bool on_16(const void* p, int64_t row, int64_t next) {
+  return reinterpret_cast<uintptr_t>(p) % 16 == 0 && row % 8 == 0 && next % 8 == 0;
 }
 
 }  // namespace
@@ -180,16 +183,18 @@ bool matmul_narrow_gradient_supports(const Matmul& p, const Device& device) {
   const int64_t narrow = p.m < p.n ? p.m : p.n, wide = p.m < p.n ? p.n : p.m;
   return device.sm >= 80 && p.dtype == DType::bf16 && p.c_dtype == DType::f32 && p.trans_a &&
          !p.trans_b && p.accumulate && p.k > 0 && narrow > 0 && narrow <= 64 && wide % 8 == 0 &&
-         wide <= 4096 && p.c_row == p.n && on_16(p.a, p.a_row) && on_16(p.b, p.b_row) &&
-         p.k < int64_t{1} << 31 && sizeof(Slab<4>) * depth <= most_shared_bytes(device.sm);
+         wide <= 4096 && p.c_row == p.n && on_16(p.a, p.a_row, p.a_next) &&
+         on_16(p.b, p.b_row, p.b_next) && p.count <= 8 && p.k < int64_t{1} << 31 &&
+         sizeof(Slab<4>) * depth <= most_shared_bytes(device.sm);
 }
 size_t matmul_narrow_gradient_scratch(const Matmul& p) {
-  return ranges(p) * p.m * p.n * sizeof(float);
+  return p.count * ranges(p) * p.m * p.n * sizeof(float);
 }
 void matmul_narrow_gradient(const Matmul& p, const Launch& l) {
   const Sides s = sides(p);
-  auto part = static_cast<float*>(l.scratch);  // (ranges, m, n)
-  const dim3 grid(static_cast<unsigned>(column_groups(p)), static_cast<unsigned>(ranges(p)));
+  auto part = static_cast<float*>(l.scratch);  // (count, ranges, m, n)
+  const dim3 grid(static_cast<unsigned>(column_groups(p)), static_cast<unsigned>(ranges(p)),
+                  static_cast<unsigned>(p.count));
   const auto run = [&]<int tiles>() {
     const auto kernel = narrow_gradient<tiles>;
     constexpr int bytes = sizeof(Slab<tiles>) * depth;
@@ -205,7 +210,8 @@ void matmul_narrow_gradient(const Matmul& p, const Launch& l) {
     run.operator()<3>();
   else
     run.operator()<4>();
-  add_slices(part, p.m * p.n, ranges(p), p.m * p.n, static_cast<float*>(p.c), l.stream);
+  add_slices(part, p.m * p.n, ranges(p), p.m * p.n, static_cast<float*>(p.c), l.stream, p.count,
+             p.c_next);
 }
 
 }  // namespace krait

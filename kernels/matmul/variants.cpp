@@ -2,6 +2,15 @@
 #include "kernels/matmul/rows.h"
 
 namespace krait {
+namespace {
+
+// For rows that know one product only: one after the other.
+template <void (*run)(const Matmul&, const Launch&)>
+void each(const Matmul& p, const Launch& l) {
+  for (int64_t i = 0; i < p.count; ++i) run(product(p, i), l);
+}
+
+}  // namespace
 
 template <>
 std::span<const Variant<Matmul>> variants<Matmul>() {
@@ -19,15 +28,15 @@ std::span<const Variant<Matmul>> variants<Matmul>() {
     {"narrow_sum", Backend::cuda, matmul_narrow_sum, matmul_narrow_sum_supports},
     {"narrow_gradient", Backend::cuda, matmul_narrow_gradient, matmul_narrow_gradient_supports,
      matmul_narrow_gradient_scratch},
-    {"cublaslt", Backend::cuda, matmul_cublaslt, +even},
-    {"tiles", Backend::cuda, matmul_tiles, matmul_tiles_supports},
+    {"cublaslt", Backend::cuda, each<matmul_cublaslt>, +even},
+    {"tiles", Backend::cuda, each<matmul_tiles>, matmul_tiles_supports},
 #endif
-    {"register_tiles", Backend::cpu, matmul_register_tiles, matmul_register_tiles_supports,
+    {"register_tiles", Backend::cpu, each<matmul_register_tiles>, matmul_register_tiles_supports,
      matmul_register_tiles_scratch},
 #if KRAIT_BLAS
-    {"blas", Backend::cpu, matmul_blas, matmul_blas_supports, matmul_blas_scratch},
+    {"blas", Backend::cpu, each<matmul_blas>, matmul_blas_supports, matmul_blas_scratch},
 #endif
-    {"reference", Backend::cpu, matmul_reference},
+    {"reference", Backend::cpu, each<matmul_reference>},
   };
   return table;
 }

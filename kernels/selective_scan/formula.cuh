@@ -18,7 +18,7 @@ __device__ void put(void* p, int64_t i, float v, bool accumulate) {
   x = T(accumulate ? float(x) + v : v);
 }
 __device__ inline float sigmoid(float x) {
-  return 1.0f / (1.0f + __expf(-x));
+  return 1.0f / (1.0f + expf(-x));
 }
 __device__ inline float step_size(float x, bool softplus) {
   return !softplus || x > 20.0f ? x : log1pf(expf(x));

@@ -14,7 +14,7 @@ namespace {
 Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x, const Tensor& z) {
   const int64_t E = c.inner(), K = c.d_conv, R = c.rank(), N = c.d_state;
   const bool both = c.bimamba_type == "v2";
-  std::vector<Tensor> u;  // (B, L, E) of each side
+  Tensors u, x_proj;  // (B, L, E), (R + 2N, E) of each side
   if (c.mixer_conv == "2d") {
     for (int k = 0; k < (both ? 2 : 1); ++k)
       u.push_back(depthwise_conv2d(ctx, x, c.grid(), c.grid(), p.side[k].conv_w.viewed({E, 3, 3}),
@@ -25,11 +25,12 @@ Tensor ssm(Context& ctx, const VimConfig& c, const VimLayer& p, const Tensor& x,
       conv.push_back({p.side[k].conv_w.viewed({E, K}), p.side[k].conv_b, k == 1});
     u = conv1d(ctx, x, conv);
   }
+  for (size_t k = 0; k < u.size(); ++k) x_proj.push_back(p.side[k].x_proj);
+  Tensors x_dbl = linear_aligned(ctx, u, x_proj);  // (B, L, R + 2N) of each side
   std::vector<ScanSide> sides;
   for (size_t k = 0; k < u.size(); ++k) {
     const VimLayer::Side& s = p.side[k];
-    Tensor x_dbl = linear_aligned(ctx, u[k], s.x_proj);  // (B, L, R + 2N)
-    auto q = split(ctx, x_dbl, {R, N, N});               // dt, B, C: (B, L, R | N | N)
+    auto q = split(ctx, x_dbl[k], {R, N, N});  // dt, B, C: (B, L, R | N | N)
     sides.push_back({u[k], {}, s.A_log, q[1], q[2], s.D, s.dt_b, k == 1, q[0], s.dt_w});
   }
   if (c.bimamba_type == "v1") {  // the same inputs scanned the other way, with an A of their own
