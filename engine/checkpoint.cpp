@@ -141,6 +141,7 @@ SafeTensors content(const std::vector<Block>& blocks, const std::byte* host,
                    {"config", state.config},
                    {"options", state.options},
                    {"progress", progress_text(state)}};
+  if (!state.pictures.empty()) file.metadata["pictures"] = state.pictures;
   for (const Block& b : blocks) {
     const size_t size = size_of(b.dtype);
     for (const Param& p : params.all())
@@ -222,6 +223,8 @@ Checkpoint read_checkpoint(const std::string& path) {
     s.config = meta.at("config");
     s.options = meta.at("options");
     read_progress(meta.at("progress"), s);
+    if (const auto pictures = meta.find("pictures"); pictures != meta.end())
+      s.pictures = pictures->second;
     c.state = s;
   } catch (const std::exception&) {  // a key that is missing, or of the wrong type
     throw InputError(cat(path, ": is damaged: where the training stood cannot be read"));

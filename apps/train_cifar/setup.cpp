@@ -9,6 +9,7 @@
 #include "apps/train_cifar/progress.h"
 #include "apps/train_cifar/trainer.h"
 #include "engine/data/image_folder.h"
+#include "engine/data/test_pictures.h"
 
 namespace krait {
 namespace {
@@ -153,6 +154,7 @@ Trainer::Trainer(const TrainOptions& options)
   now_.model = options_.model_given || now_.model.empty() ? options_.model : now_.model;
   now_.config = model_.to_json();
   now_.options = to_json(options_);
+  now_.pictures = to_json(TestPictures{test_set_.class_names, plain_});
   reserve_memory();
 }
 

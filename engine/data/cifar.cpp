@@ -109,15 +109,19 @@ const char* const cifar100_names =
 
 }  // namespace
 
+Dataset describe_cifar10() {
+  return Dataset{.name = "CIFAR10",
+                 .classes = 10,
+                 .class_names = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
+                                 "horse", "ship", "truck"},
+                 .images = {},
+                 .labels = {},
+                 .mean = {0.4914, 0.4822, 0.4465},
+                 .stddev = {0.2470, 0.2435, 0.2616}};
+}
+
 Dataset load_cifar10(const std::string& path, bool train) {
-  Dataset data{.name = "CIFAR10",
-               .classes = 10,
-               .class_names = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
-                               "horse", "ship", "truck"},
-               .images = {},
-               .labels = {},
-               .mean = {0.4914, 0.4822, 0.4465},
-               .stddev = {0.2470, 0.2435, 0.2616}};
+  Dataset data = describe_cifar10();
   const Format format{"CIFAR-10",
                       "cifar-10-batches-bin",
                       "cifar-10-binary.tar.gz",
@@ -132,7 +136,7 @@ Dataset load_cifar10(const std::string& path, bool train) {
   return data;
 }
 
-Dataset load_cifar100(const std::string& path, bool train) {
+Dataset describe_cifar100() {
   Dataset data{.name = "CIFAR100",
                .classes = 100,
                .class_names = {},
@@ -142,6 +146,11 @@ Dataset load_cifar100(const std::string& path, bool train) {
                .stddev = {0.2675, 0.2565, 0.2761}};
   std::istringstream names(cifar100_names);
   for (std::string name; names >> name;) data.class_names.push_back(name);
+  return data;
+}
+
+Dataset load_cifar100(const std::string& path, bool train) {
+  Dataset data = describe_cifar100();
   const Format format{"CIFAR-100",
                       "cifar-100-binary",
                       "cifar-100-binary.tar.gz",

@@ -26,6 +26,9 @@ struct Dataset {
 // file is cut off or has a label that is too large.
 Dataset load_cifar10(const std::string& path, bool train);
 Dataset load_cifar100(const std::string& path, bool train);  // fine labels
+// The same without pictures and labels: classes, mean, stddev.
+Dataset describe_cifar10();
+Dataset describe_cifar100();
 // Ten classes of drawn pictures (discs, squares, stripes, ...) with random place, size, colours and
 // noise: lets everything run with no download. Deterministic.
 Dataset synthetic(bool train, int64_t count);

@@ -1,6 +1,7 @@
 // stb_image behind two functions, and what it does not notice: files that are cut off or damaged.
 #include "engine/data/image_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -29,6 +30,15 @@
 #endif
 
 namespace krait {
+
+std::string size_fault(int64_t height, int64_t width) {
+  if (height > most_pixels || width > most_pixels || width * height > most_pixels)
+    return cat("is too large (", width, " x ", height, " pixels)");
+  if (height <= 0 || width <= 0) return cat("has no pixels (", width, " x ", height, ")");
+  if (std::max(height, width) > longest * std::min(height, width))
+    return cat("is too long and narrow (", width, " x ", height, " pixels)");
+  return "";
+}
 
 #if KRAIT_STB
 namespace {
@@ -101,9 +111,12 @@ bool huffman_tables(Bytes b) {
   return true;
 }
 
+constexpr int most_scans = 200;
+
 // A JPEG is a row of segments that start with FF and a mark; a scan's coded bytes follow its
 // segment, and in them FF is followed by 00 or by a restart mark (D0 to D7). The end is FF D9.
 std::string jpeg_fault(Bytes b) {
+  int scans = 0;  // each is worked on for all pixels
   for (size_t at = 2; at + 2 <= b.size();) {
     if (b[at] != 0xFF) {  // coded bytes: on to the next FF
       const void* next = std::memchr(&b[at], 0xFF, b.size() - at);
@@ -123,6 +136,7 @@ std::string jpeg_fault(Bytes b) {
       if (at + 2 + length > b.size()) break;
       if (length < 2 || (mark == 0xC4 && !huffman_tables(b.subspan(at + 4, length - 2))))
         return "is damaged";
+      if (mark == 0xDA && ++scans > most_scans) return "has more scans than a picture needs";
       at += 2 + length;
     }
   }
@@ -158,8 +172,7 @@ std::string header_fault(Bytes b, int& height, int& width) {
     w = big_endian(b, 16), h = big_endian(b, 20);
   else if (!known)
     w = h = 0;
-  if (w > most_pixels || h > most_pixels || w * h > most_pixels)
-    return cat("is too large (", w, " x ", h, " pixels)");
+  if (std::string fault = size_fault(h, w); !fault.empty() && h > 0 && w > 0) return fault;
   return known && w > 0 && h > 0 ? "" : "has a header that cannot be read";
 }
 
@@ -181,6 +194,16 @@ std::string read_bytes(const std::string& path, size_t most, std::vector<uint8_t
   return "";
 }
 
+// Could a file of so many bytes hold that many pixels? A JPEG codes 64 of them (of its finest
+// colour) in a bit at least. Deflate makes at most 1032 bytes out of one (zlib's technical notes).
+bool can_hold(Bytes b, int64_t height, int64_t width) {
+  const int64_t bytes = std::ssize(b);
+  if (is_jpeg(b)) return height * width <= 64 * 8 * bytes;
+  if (!is_png(b)) return true;  // bmp_fault looks
+  const int channels = b[25] == 2 ? 3 : b[25] == 6 ? 4 : b[25] == 4 ? 2 : 1;
+  return (width * channels * b[24] + 7) / 8 * height <= 1032 * bytes;
+}
+
 std::string decode(Bytes b, Picture& to) {
   if (std::string fault = header_fault(b, to.height, to.width); !fault.empty()) return fault;
   if (std::string fault = is_png(b)    ? png_fault(b)
@@ -188,6 +211,9 @@ std::string decode(Bytes b, Picture& to) {
                                        : bmp_fault(b, to.height, to.width);
       !fault.empty())
     return fault;
+  if (!can_hold(b, to.height, to.width))
+    return cat("is damaged (", to.width, " x ", to.height, " pixels cannot be in ", b.size(),
+               " bytes)");
   int channels;
   const std::unique_ptr<uint8_t, void (*)(void*)> rgb(
       stbi_load_from_memory(b.data(), static_cast<int>(b.size()), &to.width, &to.height, &channels,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 #include <fmt/format.h>
 #include <thread>
 
@@ -25,12 +24,6 @@ std::vector<fs::directory_entry> entries(const fs::path& folder) {
     return a.path().filename().native() < b.path().filename().native();
   });
   return found;
-}
-
-bool has_picture_name(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".bmp";
 }
 
 std::vector<std::string> class_names(const fs::path& part) {
@@ -72,6 +65,12 @@ void on_threads(int threads, int64_t count, const F& f) {
 }
 
 }  // namespace
+
+bool has_picture_name(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return extension == ".png" || extension == ".jpg" || extension == ".jpeg" || extension == ".bmp";
+}
 
 Dataset list_image_folder(const std::string& path, bool train, int threads) {
   check_can_read_pictures();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +20,9 @@ namespace krait {
 // InputError: no such folder or it cannot be read, no class, a class without a picture, val/ with
 // other classes than train/.
 Dataset list_image_folder(const std::string& path, bool train, int threads);
+
+// Does the name end like a picture's (png, jpg, jpeg, bmp in small or large letters)?
+bool has_picture_name(const std::filesystem::path& path);
 
 struct FolderOptions {
   int64_t batch = 0;       // pictures in a step; the last batch of an evaluation may be smaller
