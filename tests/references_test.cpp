@@ -297,8 +297,9 @@ class Programs {
     return std::regex_search(help->second, std::regex("(^|[^\\w-])" + option + "($|[^\\w-])"));
   }
   bool any_knows(const std::string& option) {
-    for (const char* p : {"train_cifar", "parity", "inspect_checkpoint", "kernel_lab verify",
-                          "kernel_lab bench", "kernel_lab sweep", "kernel_lab step"})
+    for (const char* p :
+         {"train_cifar", "classify", "parity", "inspect_checkpoint", "kernel_lab verify",
+          "kernel_lab bench", "kernel_lab sweep", "kernel_lab step"})
       if (knows(p, option)) return true;
     return false;
   }

@@ -75,12 +75,13 @@ std::map<std::string, std::vector<int64_t>> shapes_of(const SafeTensors& content
 
 }  // namespace
 
-// The model's configuration and name.
+// The model and its name.
 void Classifier::take_model(const Checkpoint& from) {
+  ModelConfig config;
   if (from.state) {
     name_ = from.state->model;
     try {
-      config_ = vim_config_from_json(from.state->config);
+      config = model_config_from_json(from.state->config);
     } catch (const InputError& e) {
       throw InputError(cat(from.path, ": ", e.what()));
     }
@@ -89,13 +90,13 @@ void Classifier::take_model(const Checkpoint& from) {
     const auto id = identify_vim(shapes_of(from.content), why);
     KRAIT_INPUT(id, from.path, ": are not the weights of a model known here",
                 why.empty() ? "" : ": ", why);
-    config_ = id->config;
+    config = id->config;
     name_ = id->names.empty() ? "Vision Mamba" : id->names[0];
   }
-  config_.drop_rate = config_.drop_path_rate = 0;
-  KRAIT_INPUT(config_.channels == 3, from.path, ": the model takes pictures of ", config_.channels,
-              " channels, not 3");
-  KRAIT_INPUT(config_.final_pool_type != "all", from.path,
+  model_ = ImageModel(std::move(config));
+  KRAIT_INPUT(model_.channels() == 3, from.path, ": the model takes pictures of ",
+              model_.channels(), " channels, not 3");
+  KRAIT_INPUT(!model_.vim() || model_.vim()->final_pool_type != "all", from.path,
               ": the model answers for each token, not for the picture (final_pool_type all)");
 }
 
@@ -107,23 +108,23 @@ Classifier::Classifier(const std::string& path, const ClassifierOptions& o)
   take_model(from);
   pictures_ = from.state && !from.state->pictures.empty()
                   ? test_pictures_from_json(from.state->pictures, path)
-                  : deduce_pictures(from, config_.img_size, config_.num_classes);
-  KRAIT_INPUT(o.class_names.empty() || std::ssize(o.class_names) == config_.num_classes,
+                  : deduce_pictures(from, model_.img_size(), model_.num_classes());
+  KRAIT_INPUT(o.class_names.empty() || std::ssize(o.class_names) == model_.num_classes(),
               o.class_names.size(), " class names were given, the model knows ",
-              config_.num_classes, " classes");
+              model_.num_classes(), " classes");
   if (!o.class_names.empty()) pictures_.class_names = o.class_names;
-  KRAIT_INPUT(classes() == config_.num_classes && input_size() == config_.img_size, path,
+  KRAIT_INPUT(classes() == model_.num_classes() && input_size() == model_.img_size(), path,
               ": is damaged: ", classes(), " class names and pictures of side ", input_size(),
-              " for a model with ", config_.num_classes, " classes and side ", config_.img_size);
+              " for a model with ", model_.num_classes(), " classes and side ", model_.img_size());
   average_ = o.weights == "ema" || (o.weights == "auto" && from.state && from.has_ema() &&
                                     saved_option(from.state->options, "result") == "\"ema\"");
   KRAIT_INPUT(!average_ || from.has_ema(), path, ": holds no average of the weights");
 
-  params_ = std::make_unique<ParamStore>([this](ParamStore& s) { vim_weights(config_, s); });
+  params_ = std::make_unique<ParamStore>([this](ParamStore& s) { model_.declare(s); });
   params_->allocate(ctx_, type_, {.ema = average_});
   load_checkpoint(ctx_, from, *params_, false);
   if (average_) params_->use_ema(ctx_, true);
-  rope_ = rope_table(ctx_, config_, accum(type_));
+  model_.make_tables(ctx_, type_);
 
   rest_ = pictures_.how;
   rest_.crop = Crop::none;
@@ -153,7 +154,7 @@ void Classifier::prepare(const Picture& picture, uint8_t* out) const {
 // As Trainer::evaluate does it.
 void Classifier::infer(int64_t B) {
   auto [images, targets] = staging_->batch(ctx_, B, rest_, false, type_);
-  const Tensor logits = vim(ctx_, config_, vim_weights(config_, *params_), rope_, images);
+  const Tensor logits = model_.logits(ctx_, *params_, images);
   copy(ctx_, logits, Tensor(logits_.memory(), logits.shape(), logits.dtype()));
   cross_entropy(ctx_, logits, targets, totals_.as<Totals>(), predictions_.as<Prediction>());
 }

@@ -9,16 +9,16 @@
 #include "engine/data/image_file.h"
 #include "engine/data/test_pictures.h"
 #include "engine/step_graph.h"
-#include "models/vim/vim.h"
+#include "models/model.h"
 
 namespace krait {
 
 struct ClassifierOptions {
-  std::string device = "auto";           // cpu, cuda; auto: a GPU if there is one
-  std::string precision = "auto";        // fp32, bf16; auto: bf16 on a GPU, fp32 on a CPU
-  std::string weights = "auto";          // model, ema; auto: whichever was the training's result
-  int64_t batch = 64;                    // pictures that go through the model at once
-  std::vector<std::string> class_names;  // empty: the checkpoint's, or "0", "1", ...
+  std::string device = "auto";     // cpu, cuda; auto: a GPU if there is one
+  std::string precision = "auto";  // fp32, bf16; auto: bf16 on a GPU, fp32 on a CPU
+  std::string weights = "auto";    // model, ema; auto: whichever was the training's result
+  int64_t batch = 64;              // pictures that go through the model at once
+  std::vector<std::string> class_names = {};  // empty: the checkpoint's, or "0", "1", ...
 };
 
 class Classifier {
@@ -52,11 +52,10 @@ class Classifier {
   DType type_;  // of activations
   std::string name_;
   bool average_ = false;
-  VimConfig config_;
+  ImageModel model_;
   TestPictures pictures_;
   AugmentOptions rest_;  // what is left to do with a sample: it is not cropped again
   std::unique_ptr<ParamStore> params_;
-  RopeTable rope_;
   std::unique_ptr<DeviceDataset> staging_;        // a batch of samples
   Tensor state_, logits_, totals_, predictions_;  // persistent: StepState, (batch, C), ...
   StepGraph graph_{1};                            // of whole batches
