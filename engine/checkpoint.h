@@ -24,7 +24,7 @@ struct TrainState {
   double seconds = 0;                  // trained so far
   double epoch_seconds = 0;            // of which in the unfinished epoch
   std::string model, config, options;  // the model's name; JSON
-  std::string pictures;  // JSON (data/test_pictures.h); empty in files of before it was kept
+  std::string pictures = {};  // JSON (data/test_pictures.h); empty in files of before it was kept
 };
 
 struct Checkpoint {

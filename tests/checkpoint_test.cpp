@@ -86,7 +86,8 @@ const TrainState some_state{.step = (uint64_t{1} << 60) + 7,
                             .epoch_seconds = 0.05,
                             .model = "vim_micro_patch4_32",
                             .config = R"({"depth": 2})",
-                            .options = R"({"lr": 0.001, "data-path": "a \"b\" ü"})"};
+                            .options = R"({"lr": 0.001, "data-path": "a \"b\" ü"})",
+                            .pictures = R"({"mean": [0.5]})"};
 
 }  // namespace
 
@@ -150,6 +151,7 @@ TEST_CASE("checkpoint: a round trip keeps every bit") {
     CHECK(c.state->model == some_state.model);
     CHECK(c.state->config == some_state.config);
     CHECK(c.state->options == some_state.options);
+    CHECK(c.state->pictures == some_state.pictures);
     // Written again: the same file, and the old one is replaced.
     const std::string before = read_all(path);
     save_checkpoint(ctx, path, b, *c.state);
