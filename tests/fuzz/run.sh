@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzzers with clang and runs each for SECONDS. Exit code 1 if one found something; the
 # input that shows it is then in build/fuzz/found/.
-#   tests/fuzz/run.sh SECONDS [TARGET...]        targets: pth pickle safetensors tar cifar
+#   tests/fuzz/run.sh SECONDS [TARGET...]        targets: pth pickle safetensors tar cifar image
 # KRAIT_BUILD: the build folder. New inputs stay in its corpus folder; tests/fuzz/corpus is only read.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -10,7 +10,7 @@ folder=${KRAIT_BUILD:-$root/build/fuzz}
 seconds=$1
 shift
 targets=("$@")
-[ $# -gt 0 ] || targets=(pth pickle safetensors tar cifar)
+[ $# -gt 0 ] || targets=(pth pickle safetensors tar cifar image)
 
 mkdir -p "$folder"
 cmake -S "$root" -B "$folder" -DKRAIT_FUZZ=ON -DKRAIT_CUDA=OFF -DCMAKE_CXX_COMPILER=clang++ >"$folder/cmake.log" 2>&1 ||
