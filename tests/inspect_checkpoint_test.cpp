@@ -42,7 +42,6 @@ TEST_CASE("identify: every model with a name, whatever its classes") {
     CAPTURE(named.name);
     VimConfig c = vim_config(named.name);
     c.num_classes = 37;
-    if (!shapes(c).count("patch_embed.proj.weight")) continue;  // a stem of convolutions
     std::string why;
     const auto id = identify_vim(shapes(c), why);
     CHECK(why == "");
@@ -89,6 +88,12 @@ TEST_CASE("identify: the count of operations") {
   const double layer =
       2 * 4 * 8 * 32 + 2 * 4 * 16 * 8 + 2 * (2 * 4 * 16 * (4 + 7 + 1)) + 2 * 9 * 4 * 16 * 3;
   CHECK(vim_flops(c) == 2 * 4 * 48 * 8 + 2 * layer + 2 * 8 * 3);
+  // Convolutions: 8 x 8 pixels, 3 -> 5 channels; 4 x 4, 5 -> 8, two blocks; to the 4 tokens.
+  c.stem = "conv", c.stem_width = 5, c.stem_depth = 2;
+  const double stem = 2 * 9 * (64 * 3 * 5 + 16 * 5 * 8 + 2 * 2 * 16 * 8 * 8 + 4 * 8 * 8);
+  CHECK(vim_flops(c) == stem + 2 * layer + 2 * 8 * 3);
+  c.mixer_conv = "2d", c.d_conv = 3;  // 9 taps rather than 4
+  CHECK(vim_flops(c) == stem + 2 * layer + 2 * 2 * (2 * 4 * 16 * (9 - 4)) + 2 * 8 * 3);
 }
 
 TEST_CASE("inspect_checkpoint: a training checkpoint, as text and as JSON") {
