@@ -133,7 +133,10 @@ std::string jpeg_fault(Bytes b) {
     } else {
       if (at + 4 > b.size()) break;
       const size_t length = b[at + 2] << 8 | b[at + 3];
-      if (at + 2 + length > b.size()) break;
+      if (at + 2 + length > b.size()) {
+        if (mark == 0xC4) return "is damaged";  // its reader would make up the rest of the table
+        break;
+      }
       if (length < 2 || (mark == 0xC4 && !huffman_tables(b.subspan(at + 4, length - 2))))
         return "is damaged";
       if (mark == 0xDA && ++scans > most_scans) return "has more scans than a picture needs";
