@@ -7,9 +7,9 @@ template <>
 std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
   static constexpr Variant<ScanFwd> table[] = {
 #if KRAIT_CUDA
+    {"split_states", Backend::cuda, scan_fwd_split_states, scan_fwd_split_states_supports},
     {"pipelined", Backend::cuda, scan_fwd_pipelined, scan_fwd_pipelined_supports,
      scan_fwd_pipelined_scratch},
-    {"split_states", Backend::cuda, scan_fwd_split_states, scan_fwd_split_states_supports},
     {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel,
      scan_fwd_thread_per_channel_supports, scan_fwd_thread_per_channel_scratch},
     {"block_scan", Backend::cuda, scan_fwd_block_scan, scan_fwd_block_scan_supports,
