@@ -9,6 +9,7 @@ void add_conv1d_cases(CaseList&);
 void add_conv2d_cases(CaseList&);
 void add_depthwise_conv2d_cases(CaseList&);
 void add_patch_embed_cases(CaseList&);
+void add_attention_cases(CaseList&);
 void add_tokens_cases(CaseList&);
 void add_transpose_cases(CaseList&);
 void add_reduce_cases(CaseList&);
@@ -27,6 +28,7 @@ void add_grad_norm_cases(CaseList&);
 
 // For kernels that can be measured at a user's own sizes.
 void add_conv1d_size(CaseList&, UserSizes&);
+void add_attention_size(CaseList&, UserSizes&);
 void add_matmul_size(CaseList&, UserSizes&);
 void add_selective_scan_size(CaseList&, UserSizes&);
 
@@ -53,6 +55,7 @@ constexpr Folder folders[] = {
     {"drop", add_drop_cases},
     {"rope", add_rope_cases},
     {"norm", add_norm_cases},
+    {"attention", add_attention_cases, add_attention_size},
     {"matmul", add_matmul_cases, add_matmul_size},
     {"selective_scan", add_selective_scan_cases, add_selective_scan_size},
     {"augment", add_augment_cases},

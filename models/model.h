@@ -5,10 +5,13 @@
 #include <variant>
 
 #include "models/vim/vim.h"
+#include "models/vit/vit.h"
 
 namespace krait {
 
-using ModelConfig = std::variant<VimConfig>;
+using ModelConfig = std::variant<VimConfig, VitConfig>;
+
+using ModelKept = VimKept;  // what a VisionTransformer has none of stays empty
 
 class ImageModel {
  public:
@@ -21,6 +24,7 @@ class ImageModel {
   std::string to_json() const;
   // Null if it is of another architecture.
   const VimConfig* vim() const { return std::get_if<VimConfig>(&config_); }
+  const VitConfig* vit() const { return std::get_if<VitConfig>(&config_); }
 
   int img_size() const;  // the side of a picture
   int channels() const;
@@ -34,7 +38,8 @@ class ImageModel {
   // before the first logits().
   void make_tables(Context& ctx, DType compute);
   // images (B, channels, img_size, img_size) of the compute type -> (B, classes) accum.
-  Tensor logits(Context& ctx, ParamStore& store, const Tensor& images) const;
+  Tensor logits(Context& ctx, ParamStore& store, const Tensor& images,
+                ModelKept* kept = nullptr) const;
 
  private:
   ModelConfig config_;
@@ -45,7 +50,8 @@ class ImageModel {
 const std::vector<NamedModel>& model_names();
 // A registered model; InputError with the nearest names if there is none.
 ModelConfig model_config(const std::string& name);
-// What ImageModel::to_json gave, or the published constructor's arguments.
+// What ImageModel::to_json gave, or the published constructor's arguments: a Vision Mamba's unless
+// they say "architecture": "vit".
 ModelConfig model_config_from_json(const std::string& json);
 void set_num_classes(ModelConfig& config, int classes);
 

@@ -3,12 +3,14 @@
 
 using namespace krait;
 
-TEST_CASE("silu, softplus: gradient") {
+TEST_CASE("silu, softplus, gelu: gradient") {
   Context ctx(Backend::cpu, 1 << 20);
   check_gradients(ctx, {random_f64(ctx, {3, 5}, 1, -4, 4)},
                   [&](auto& in) { return silu(ctx, in[0]); });
   check_gradients(ctx, {random_f64(ctx, {3, 5}, 1, -4, 4)},
                   [&](auto& in) { return softplus(ctx, in[0]); });
+  check_gradients(ctx, {random_f64(ctx, {3, 5}, 1, -4, 4)},
+                  [&](auto& in) { return gelu(ctx, in[0]); });
 }
 TEST_CASE("add: gradient, also of a value added to itself") {
   Context ctx(Backend::cpu, 1 << 20);

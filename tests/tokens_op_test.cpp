@@ -51,10 +51,12 @@ TEST_CASE("mean_tokens: gradients and values") {
   for (const std::vector<int64_t>& which :
        std::vector<std::vector<int64_t>>{{}, {2}, {0, 4}, {0, 1, 3, 4}})
     check_gradients(ctx, {x}, [&](auto& v) { return mean_tokens(ctx, v[0], which); });
+  check_gradients(ctx, {x}, [&](auto& v) { return mean_tokens(ctx, v[0], {}, 1); });
   const Tensor n = ctx.from_values({1, 3, 1}, DType::f64, {1, 2, 6});
   CHECK(ctx.values(mean_tokens(ctx, n)) == std::vector<double>{3});
   CHECK(ctx.values(mean_tokens(ctx, n, {0, 2})) == std::vector<double>{3.5});
   CHECK(ctx.values(mean_tokens(ctx, n, {1})) == std::vector<double>{2});
+  CHECK(ctx.values(mean_tokens(ctx, n, {}, 1)) == std::vector<double>{4});
   CHECK_THROWS_WITH_AS(mean_tokens(ctx, n, {3}), doctest::Contains("token 3 of x (1, 3, 1)"),
                        Error);
 }

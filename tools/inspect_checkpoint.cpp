@@ -8,8 +8,9 @@
 
 #include "engine/checkpoint.h"
 #include "engine/io/state_dict.h"
+#include "models/model.h"
 #include "models/vim/identify.h"
-#include "models/vim/vim.h"
+#include "models/vit/identify.h"
 
 namespace krait {
 namespace {
@@ -27,7 +28,7 @@ struct Content {
   Tensors others;                    // moments, schedules, ...
   json rest = json::object();        // what is no tensor
   std::string stated_name;           // what the file says that it is
-  std::optional<VimConfig> own;      // the configuration in a checkpoint of this project
+  std::optional<ModelConfig> own;    // the configuration in a checkpoint of this project
 };
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -122,7 +123,7 @@ void read_safe(const std::string& path, Content& c) {
   }
   if (file.state) {
     c.stated_name = file.state->model;
-    if (!file.state->config.empty()) c.own = vim_config_from_json(file.state->config);
+    if (!file.state->config.empty()) c.own = model_config_from_json(file.state->config);
   }
 }
 
@@ -218,40 +219,38 @@ void print_rest(const json& rest, const std::string& path) {
 // What the weights are of.
 struct Model {
   std::optional<VimIdentity> vim;
-  std::string other;  // another architecture, or why it is not a Vision Mamba
+  std::optional<VitIdentity> vit;
+  std::string other;  // why it is neither, if it looks like one
 };
 Model identify(const Content& c) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, t] : c.weights) shapes[name] = t.shape;
   Model m;
-  m.vim = identify_vim(shapes, m.other);
-  if (m.vim && c.own) {
-    m.vim->config = *c.own;
-    m.vim->assumed.clear();
-  }
-  const auto qkv = shapes.find("blocks.0.attn.qkv.weight");
-  if (qkv != shapes.end() && qkv->second.size() == 2) {
-    int depth = 0;
-    while (shapes.count(cat("blocks.", depth, ".attn.qkv.weight"))) ++depth;
-    m.other = cat("timm's VisionTransformer: width ", qkv->second[1], ", ", depth, " blocks");
-    const auto patch = shapes.find("patch_embed.proj.weight");
-    if (patch != shapes.end() && patch->second.size() == 4)
-      m.other += cat(", patches of ", patch->second[2], " pixels");
-    if (shapes.count("dist_token")) m.other += ", distilled (DeiT)";
-  } else if (!m.vim && !m.other.empty()) {
-    m.other = "nearly a Vision Mamba, but " + m.other;
-  }
+  std::string near_vim, near_vit;
+  m.vim = identify_vim(shapes, near_vim);
+  m.vit = identify_vit(shapes, near_vit);
+  auto settle = [&]<class Config>(auto& identity, const Config* own) {
+    if (!identity || !own) return;
+    identity->config = *own;
+    identity->assumed.clear();
+  };
+  settle(m.vim, c.own ? std::get_if<VimConfig>(&*c.own) : nullptr);
+  settle(m.vit, c.own ? std::get_if<VitConfig>(&*c.own) : nullptr);
+  if (!near_vim.empty()) m.other = "nearly a Vision Mamba, but " + near_vim;
+  if (!near_vit.empty()) m.other = "nearly timm's VisionTransformer, but " + near_vit;
   return m;
 }
 
-void print_model(const Content& c, const Model& m) {
-  if (!c.stated_name.empty()) fmt::print("the file says: {}\n", printable(c.stated_name));
-  if (!m.vim) {
-    fmt::print("model: {}\n", m.other.empty() ? "not one known here" : m.other);
-    fmt::print("parameters: {}\n", parameters(c.weights));
-    return;
-  }
-  const VimConfig& v = m.vim->config;
+// What follows the line that says which model it is.
+void print_names(const std::vector<std::string>& assumed, const std::vector<std::string>& names) {
+  if (!assumed.empty())
+    fmt::print("       not to be seen from shapes, assumed: {}\n", fmt::join(assumed, ", "));
+  for (const std::string& name : names) fmt::print("       has the shapes of {}\n", name);
+  if (names.empty()) fmt::print("       has the shapes of no model with a name\n");
+}
+
+void print_vim(const VimIdentity& id) {
+  const VimConfig& v = id.config;
   fmt::print(
       "model: Vision Mamba, bimamba {}: {} layers, width {}, inner {}, {} states, dt of rank "
       "{}\n       {} px, patches of {} every {}, {} tokens{}{}, {}, {} classes\n",
@@ -262,12 +261,28 @@ void print_model(const Content& c, const Model& m) {
       : v.use_middle_cls_token ? ", class token in the middle"
                                : ", class token first",
       v.if_rope ? ", RoPE" : "", v.rms_norm ? "RMS norm" : "layer norm", v.num_classes);
-  if (!m.vim->assumed.empty())
-    fmt::print("       not to be seen from shapes, assumed: {}\n", fmt::join(m.vim->assumed, ", "));
-  for (const std::string& name : m.vim->names) fmt::print("       has the shapes of {}\n", name);
-  if (m.vim->names.empty()) fmt::print("       has the shapes of no model with a name\n");
-  fmt::print("parameters: {}\nFLOPs per picture, forward: {:.4g}\n", parameters(c.weights),
-             vim_flops(v));
+  print_names(id.assumed, id.names);
+}
+void print_vit(const VitIdentity& id) {
+  const VitConfig& v = id.config;
+  fmt::print(
+      "model: timm's VisionTransformer: {} blocks, width {}, {} heads, MLP of {}\n       {} px, "
+      "patches of {}, {} tokens{}, pool {}{}, {} classes\n",
+      v.depth, v.embed_dim, v.num_heads, v.hidden(), v.img_size, v.patch_size, v.tokens(),
+      v.class_token ? ", class token first" : "", v.global_pool,
+      v.init_values ? ", layer scale" : "", v.num_classes);
+  print_names(id.assumed, id.names);
+}
+
+void print_model(const Content& c, const Model& m) {
+  if (!c.stated_name.empty()) fmt::print("the file says: {}\n", printable(c.stated_name));
+  if (m.vim) print_vim(*m.vim);
+  if (m.vit) print_vit(*m.vit);
+  if (!m.vim && !m.vit) fmt::print("model: {}\n", m.other.empty() ? "not one known here" : m.other);
+  fmt::print("parameters: {}\n", parameters(c.weights));
+  if (m.vim || m.vit)
+    fmt::print("FLOPs per picture, forward: {:.4g}\n",
+               m.vim ? vim_flops(m.vim->config) : vit_flops(m.vit->config));
 }
 
 json tensors_json(const Tensors& tensors) {
@@ -286,12 +301,17 @@ void print_json(const std::string& path, const Content& c, const Model& m) {
   json j = {{"file", path}, {"format", c.format}, {"bytes", c.bytes}};
   if (!c.stated_name.empty()) j["stated_model"] = c.stated_name;
   json model = nullptr;
+  auto describe = [&](const char* architecture, const auto& id, double flops) {
+    model = {{"architecture", architecture},
+             {"config", json::parse(to_json(id.config))},
+             {"names", id.names},
+             {"assumed", id.assumed},
+             {"flops", flops}};
+  };
   if (m.vim)
-    model = {{"architecture", "vim"},
-             {"config", json::parse(to_json(m.vim->config))},
-             {"names", m.vim->names},
-             {"assumed", m.vim->assumed},
-             {"flops", vim_flops(m.vim->config)}};
+    describe("vim", *m.vim, vim_flops(m.vim->config));
+  else if (m.vit)
+    describe("vit", *m.vit, vit_flops(m.vit->config));
   else if (!m.other.empty())
     model = m.other;
   j["model"] = model;
@@ -318,7 +338,6 @@ void add_rope_tables(const Model& m, Tensors& weights) {
 void convert(Content c, Model m, const std::string& to, bool use_average) {
   KRAIT_INPUT(!c.weights.empty(), "there are no weights to convert");
   KRAIT_INPUT(!use_average || !c.average.empty(), "there is no average (EMA) to convert");
-  if (c.own && c.own->if_rope && m.vim) m.vim->config = *c.own;
   if (use_average) c.weights = std::move(c.average), c.average.clear();
   add_rope_tables(m, c.weights);
   if (!c.average.empty()) add_rope_tables(m, c.average);

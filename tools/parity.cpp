@@ -1,6 +1,6 @@
 // parity BUNDLE...: runs golden bundles (numbers of the reference, in safetensors files) through
-// the engine and compares every tensor. Knows bundles of kind op, model (Vision Mamba), train and
-// schedule; the format is in tests/golden/README.md. Exit code 0 only if nothing failed.
+// the engine and compares every tensor. Knows bundles of kind op, model (of any architecture),
+// train and schedule; the format is in tests/golden/README.md. Exit code 0 only if nothing failed.
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
@@ -12,8 +12,8 @@
 #include "engine/safetensors.h"
 #include "engine/schedule.h"
 #include "kernels/elementwise/elementwise.h"
+#include "models/model.h"
 #include "models/vim/pos_embed.h"
-#include "models/vim/vim.h"
 
 using namespace krait;
 using nlohmann::json;
@@ -211,15 +211,24 @@ void run_op(Context& ctx, const SafeTensors& bundle, const Options& options, Com
     result.gradient("grad." + name, v, op == "selective_scan" ? 3e-5 : 1e-5);
 }
 
+// The model of a bundle. timm's number of classes is no part of its configuration.
+ImageModel model_of(const SafeTensors& bundle) {
+  const auto architecture = bundle.metadata.find("architecture");
+  json config = json::parse(bundle.metadata.at("config"));
+  if (architecture != bundle.metadata.end() && architecture->second != "vim") {
+    config["architecture"] = architecture->second;
+    config["num_classes"] = bundle.at("in.targets").shape.back();
+  }
+  return ImageModel(model_config_from_json(config.dump()));
+}
+
 // A model with the bundle's weights.
 struct Model {
-  VimConfig config;
+  ImageModel model;
   ParamStore store;
-  RopeTable table;
 
   Model(Context& ctx, const SafeTensors& bundle, const Options& options, bool training)
-      : config(vim_config_from_json(bundle.metadata.at("config"))),
-        store([this](ParamStore& s) { vim_weights(config, s); }) {
+      : model(model_of(bundle)), store([this](ParamStore& s) { model.declare(s); }) {
     store.allocate(ctx, compute_type(options),
                    {.gradients = true, .moments = training, .ema = training});
     for (const Param& p : store.all()) {
@@ -233,7 +242,7 @@ struct Model {
       KRAIT_INPUT(!name.starts_with("param.") || store.find(name.substr(6)),
                   "the model has no parameter ", name.substr(6));
     store.refresh_copy(ctx);
-    table = rope_table(ctx, config, accum(compute_type(options)));
+    model.make_tables(ctx, compute_type(options));
   }
   void compare_part(Context& ctx, ParamStore::Role role, const std::string& prefix,
                     Comparison& result, double limit, double bf16_limit = 2e-2) {
@@ -247,8 +256,6 @@ struct Model {
 
 void run_model(Context& ctx, const SafeTensors& bundle, const Options& options,
                Comparison& result) {
-  if (bundle.metadata.count("architecture") && bundle.metadata.at("architecture") != "vim")
-    throw Skip{"architecture " + bundle.metadata.at("architecture") + " is not Vision Mamba"};
   Model m(ctx, bundle, options, false);
   const StoredTensor &images = bundle.at("in.images"), &targets = bundle.at("in.targets");
   const DType type = compute_type(options);
@@ -257,12 +264,12 @@ void run_model(Context& ctx, const SafeTensors& bundle, const Options& options,
     Tape tape;
     auto recording = ctx.record(tape);
     m.store.watch(tape);
-    VimKept kept;
+    ModelKept kept;
     Tensor x = ctx.from_values(shape_of(images), type, images.values());
     Tensor t = ctx.from_values(shape_of(targets), accum(type), targets.values());
-    Tensor logits = vim(ctx, m.config, vim_weights(m.config, m.store), m.table, x, &kept);
-    out["keep.tokens"] = ctx.values(kept.tokens);
-    out["keep.features"] = ctx.values(kept.features);
+    Tensor logits = m.model.logits(ctx, m.store, x, &kept);
+    if (kept.tokens) out["keep.tokens"] = ctx.values(kept.tokens);
+    if (kept.features) out["keep.features"] = ctx.values(kept.features);
     out["out.logits"] = ctx.values(logits);
     Tensor loss = cross_entropy(ctx, logits, t);
     out["out.loss"] = ctx.values(loss);
@@ -311,8 +318,7 @@ void run_train(Context& ctx, const SafeTensors& bundle, const Options& options,
     m.store.watch(tape);
     Tensor x = ctx.from_values(image_shape, type, part(all_images, image_shape.count()));
     Tensor t = ctx.from_values(target_shape, accum(type), part(all_targets, target_shape.count()));
-    Tensor loss =
-        cross_entropy(ctx, vim(ctx, m.config, vim_weights(m.config, m.store), m.table, x), t);
+    Tensor loss = cross_entropy(ctx, m.model.logits(ctx, m.store, x), t);
     const double value = ctx.values(loss)[0];
     tape.backward(ctx, loss);
     optimizer_step(ctx, m.store, adam, step_result.as<StepResult>());

@@ -23,6 +23,10 @@ void model_options(TrainOptions& o, F& f) {
   f.number("stride", o.stride, 1, 1024, "from patch to patch (the patch size, if that is given)");
   f.number("depth", o.depth, 1, 1000, "layers (the model's)");
   f.number("embed-dim", o.embed_dim, 1, 16384, "width (the model's)");
+  f.number("num-heads", o.num_heads, 1, 1024, "heads of a VisionTransformer (the model's)");
+  f.choice("global-pool", o.global_pool, {"token", "avg"},
+           "what a VisionTransformer's head reads: the class token, or the patches' average (the "
+           "model's)");
   f.number("d-state", o.d_state, 1, 64, "states of a channel (the model's)");
   f.number("d-conv", o.d_conv, 2, 8, "taps of the convolution (the model's)");
   f.number("expand", o.expand, 1, 16, "inner width / width (the model's)");

@@ -16,8 +16,8 @@ struct TrainOptions {
   std::string model = "vim_tiny_patch4_32";
   bool model_given = false;  // on the command line or in the recipe
   std::optional<int> input_size, patch_size, stride, depth, embed_dim, d_state, d_conv, expand,
-      dt_rank, stem_width, stem_depth;                     // none: the model's own
-  std::string stem, mixer_conv, scan_order, bimamba_type;  // empty: the model's own
+      dt_rank, stem_width, stem_depth, num_heads;                       // none: the model's own
+  std::string global_pool, stem, mixer_conv, scan_order, bimamba_type;  // empty: the model's own
   std::string mixer_init = "repaired";
   double drop = 0, drop_path = 0;
   bool model_ema = false, model_ema_warmup = false;

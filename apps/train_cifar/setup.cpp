@@ -56,6 +56,9 @@ DType type_of(const TrainOptions& o, Backend backend) {
 
 // A Vision Mamba, changed as the options say.
 void change(VimConfig& c, const TrainOptions& o) {
+  for (const char* name : {"num-heads", "global-pool"})
+    KRAIT_INPUT(!o.given.count(name), "--", name,
+                " is of a VisionTransformer; the model is a Vision Mamba");
   if (o.patch_size) c.patch_size = c.stride = *o.patch_size;
   if (o.stride) c.stride = *o.stride;
   if (o.depth) c.depth = *o.depth;
@@ -77,6 +80,22 @@ void change(VimConfig& c, const TrainOptions& o) {
   KRAIT_INPUT(c.final_pool_type != "all",
               "final_pool_type all gives one answer per token: it "
               "cannot be trained on one label per picture");
+}
+
+// A VisionTransformer.
+void change(VitConfig& c, const TrainOptions& o) {
+  for (const char* name : {"stride", "d-state", "d-conv", "expand", "dt-rank", "stem", "stem-width",
+                           "stem-depth", "mixer-conv", "scan-order", "bimamba-type", "mixer-init"})
+    KRAIT_INPUT(!o.given.count(name), "--", name,
+                " is of a Vision Mamba; the model is a VisionTransformer");
+  if (o.patch_size) c.patch_size = *o.patch_size;
+  if (o.depth) c.depth = *o.depth;
+  if (o.embed_dim) c.embed_dim = *o.embed_dim;
+  if (o.num_heads) c.num_heads = *o.num_heads;
+  if (o.input_size) c.img_size = *o.input_size;
+  if (!o.global_pool.empty()) c.global_pool = o.global_pool;
+  c.pos_drop_rate = o.drop;
+  c.drop_path_rate = o.drop_path;
 }
 
 MixerInit mixer_init(const TrainOptions& o) {

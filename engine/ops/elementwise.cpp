@@ -1,4 +1,4 @@
-// Pointwise ops: silu, softplus, add, scale_columns.
+// Pointwise ops: silu, softplus, gelu, add, scale_columns.
 #include "kernels/elementwise/elementwise.h"
 
 #include "engine/ops/ops.h"
@@ -49,6 +49,9 @@ Tensor silu(Context& ctx, const Tensor& x) {
 }
 Tensor softplus(Context& ctx, const Tensor& x) {
   return unary(ctx, Unary::softplus, "softplus", x);
+}
+Tensor gelu(Context& ctx, const Tensor& x) {
+  return unary(ctx, Unary::gelu, "gelu", x);
 }
 
 Tensor add(Context& ctx, const Tensor& a, const Tensor& b) {

@@ -14,6 +14,7 @@ namespace krait {
 // ---- pointwise (elementwise.cpp)
 Tensor silu(Context&, const Tensor& x);      // same shape as x
 Tensor softplus(Context&, const Tensor& x);  // same shape as x
+Tensor gelu(Context&, const Tensor& x);      // same shape as x; with erf, not its approximation
 // to = from, in to's type; both contiguous. Never recorded on a tape.
 void copy(Context&, const Tensor& from, const Tensor& to);
 // a + b, of b's shape and type.
@@ -50,6 +51,11 @@ Normed add_norm(Context&, Norm, const Tensor& x, const Tensor& residual, const T
 // Rotates channel pairs (2k, 2k+1) of token t by angle table[t, 2k]. x (B, L, D) of any float type;
 // cos, sin (P, D) accum, where P = L, or L - 1: then token 0 is left as it is.
 Tensor rope(Context&, const Tensor& x, const Tensor& cos, const Tensor& sin);
+
+// ---- softmax attention (attention.cpp); Vaswani et al. 2017, section 3.2
+// qkv (B, L, 3 D): queries, keys and values, each of `heads` parts of D / heads numbers ->
+// (B, L, D): softmax(q k^T / sqrt(D / heads)) v of every head.
+Tensor attention(Context&, const Tensor& qkv, int heads);
 
 // ---- depthwise causal convolution (conv1d.cpp)
 struct ConvSide {
@@ -104,8 +110,9 @@ struct ClassToken {
 Tensor place_tokens(Context&, const Tensor& patches, const std::vector<ClassToken>& cls,
                     const Tensor& pos);
 Tensor reverse_tokens(Context&, const Tensor& x);  // (B, L, D): last token first
-// Mean over the given tokens, all if empty. (B, L, D) -> (B, D)
-Tensor mean_tokens(Context&, const Tensor& x, const std::vector<int64_t>& which = {});
+// Mean over the given tokens; if there are none, over all from `first` on. (B, L, D) -> (B, D)
+Tensor mean_tokens(Context&, const Tensor& x, const std::vector<int64_t>& which = {},
+                   int64_t first = 0);
 Tensor max_tokens(Context&, const Tensor& x);  // (B, L, C) -> (B, C)
 
 // ---- regularisation (drop.cpp)

@@ -98,7 +98,8 @@ Tensor reverse_tokens(Context& ctx, const Tensor& x) {
   return y;
 }
 
-Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& which) {
+Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& which,
+                   int64_t first) {
   check_tokens("mean_tokens", x);
   const int64_t B = x.shape(0), L = x.shape(1), D = x.shape(2);
   KRAIT_CHECK(which.size() <= MeanTokensFwd::most, "mean_tokens: ", which.size(),
@@ -111,14 +112,16 @@ Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& wh
                   .count = static_cast<int>(which.size()),
                   .which = {},
                   .x = x.data(),
-                  .y = y.data()};
+                  .y = y.data(),
+                  .first = first};
+  KRAIT_CHECK(0 <= first && first < L, "mean_tokens: tokens from ", first, " of x ", x.shape());
   for (size_t i = 0; i < which.size(); ++i) {
     KRAIT_CHECK(0 <= which[i] && which[i] < L, "mean_tokens: token ", which[i], " of x ",
                 x.shape());
     p.which[i] = which[i];
   }
   ctx.launch(p);
-  auto backward = [x = x.place(), which](Context& ctx, Tape::Step& step) {
+  auto backward = [x = x.place(), which, first](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);
     KRAIT_CHECK(dx.grad.contiguous(), "mean_tokens: dx is a part of something wider");
     MeanTokensBwd p{.dtype = x.dtype(),
@@ -129,7 +132,8 @@ Tensor mean_tokens(Context& ctx, const Tensor& x, const std::vector<int64_t>& wh
                     .which = {},
                     .accumulate = dx.accumulate,
                     .dy = step.dy().data(),
-                    .dx = dx.data()};
+                    .dx = dx.data(),
+                    .first = first};
     for (size_t i = 0; i < which.size(); ++i) p.which[i] = which[i];
     ctx.launch(p);
   };

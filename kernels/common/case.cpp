@@ -169,10 +169,11 @@ void* CaseMemory::inout_accum(const char* name, int64_t count, double low, doubl
   return add(name, accum(stored_), count, true, low, high, accum(case_dtype_), false);
 }
 
-void* CaseMemory::computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute) {
-  if (mode_ == Mode::addresses_only) return new_buffer("", stored_, count, false).data();
+void* CaseMemory::compute_as(DType type, int64_t count,
+                             const std::function<void(void*, CaseMemory&)>& compute) {
+  if (mode_ == Mode::addresses_only) return new_buffer("", type, count, false).data();
   CaseMemory host(Backend::cpu, case_dtype_, stored_);
-  std::vector<std::byte> result(count * size_of(stored_));
+  std::vector<std::byte> result(count * size_of(type));
   compute(result.data(), host);
   return add_raw(result.data(), result.size());
 }

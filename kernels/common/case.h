@@ -53,7 +53,12 @@ class CaseMemory {
   void* inout_accum(const char* name, int64_t count, double low, double high);
   // An input that a host function computes from others (of this run's type); not compared. It gets
   // memory for the result and a host CaseMemory, into which copy_of brings device data.
-  void* computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute);
+  void* computed(int64_t count, const std::function<void(void*, CaseMemory&)>& compute) {
+    return compute_as(stored_, count, compute);
+  }
+  void* computed_accum(int64_t count, const std::function<void(void*, CaseMemory&)>& compute) {
+    return compute_as(accum(stored_), count, compute);
+  }
   void* copy_of(const void* from, int64_t count);
   void* copy_of_accum(const void* from, int64_t count);
   // Any struct, copied to the device; not compared.
@@ -78,6 +83,8 @@ class CaseMemory {
  private:
   void* add(const char* name, DType dtype, int64_t count, bool output, double low, double high,
             DType as, bool poison);
+  void* compute_as(DType type, int64_t count,
+                   const std::function<void(void*, CaseMemory&)>& compute);
   void* add_raw(const void* from, size_t bytes);
   void* add_copy(const void* from, size_t bytes);
   Buffer& new_buffer(const char* name, DType dtype, int64_t count, bool output);

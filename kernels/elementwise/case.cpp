@@ -7,10 +7,13 @@ namespace krait {
 
 void add_elementwise_cases(CaseList& list) {
   for (DType t : {DType::f32, DType::bf16})
-    for (Unary f : {Unary::silu, Unary::softplus})
+    for (Unary f : {Unary::silu, Unary::softplus, Unary::gelu})
       for (int64_t n : {1, 1000, 40000}) {
-        const char* what = f == Unary::silu ? "silu n=" : "softplus n=";
-        // Slack 2: the GPU's expf and log1pf are good to 2 units in the last place, glibc's to 1.
+        const char* what = f == Unary::silu   ? "silu n="
+                           : f == Unary::gelu ? "gelu n="
+                                              : "softplus n=";
+        // Slack 2: the GPU's expf, log1pf and erff are good to 2 units in the last place, glibc's
+        // to 1.
         const CaseInfo info{
             .size = cat(what, n), .dtype = t, .cost = {2.0 * n * size_of(t), 8.0 * n}, .slack = 2};
         list.push_back(make_case<UnaryFwd>(info, [=](CaseMemory& m) {

@@ -10,7 +10,7 @@
 
 namespace krait {
 
-enum class Unary : uint8_t { silu, softplus };
+enum class Unary : uint8_t { silu, softplus, gelu };
 
 // silu(x) = x sigmoid(x);  silu'(x) = s (1 + x (1 - s)),  s = sigmoid(x)
 struct Silu {
@@ -35,6 +35,23 @@ struct Softplus {
   template <class A>
   KRAIT_HD static A slope(A x) {
     return x > A(20) ? A(1) : A(1) / (A(1) + exp(-x));
+  }
+};
+
+// gelu(x) = x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016);
+// gelu'(x) = Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)
+struct Gelu {
+  template <class A>
+  KRAIT_HD static A share(A x) {
+    return A(0.5) * (A(1) + erf(x * A(0.70710678118654752)));
+  }
+  template <class A>
+  KRAIT_HD static A value(A x) {
+    return x * share(x);
+  }
+  template <class A>
+  KRAIT_HD static A slope(A x) {
+    return share(x) + x * exp(A(-0.5) * x * x) * A(0.39894228040143268);
   }
 };
 

@@ -73,6 +73,7 @@ template <class F>
 void with(Unary u, F&& f) {
   if (u == Unary::silu) f.template operator()<Silu>();
   if (u == Unary::softplus) f.template operator()<Softplus>();
+  if (u == Unary::gelu) f.template operator()<Gelu>();
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ template <class F>
 void with(Unary u, F&& f) {
   if (u == Unary::silu) f(Silu());
   if (u == Unary::softplus) f(Softplus());
+  if (u == Unary::gelu) f(Gelu());
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ void add_place(CaseList& list, DType t, int64_t B, int64_t P, int64_t D, std::ve
 }
 
 void add_pools(CaseList& list, DType t, int64_t B, int64_t L, int64_t D, bool add,
-               std::vector<int64_t> which, bool small = true) {
+               std::vector<int64_t> which, bool small = true, int64_t first = 0) {
   const int count = static_cast<int>(which.size());
   const double whole = double(B) * L * D * size_of(t);
   CaseInfo info{.size = cat("B=", B, " L=", L, " D=", D, add ? " add" : ""),
@@ -83,6 +83,7 @@ void add_pools(CaseList& list, DType t, int64_t B, int64_t L, int64_t D, bool ad
                         target(m, "dx")};
   }));
   if (count) info.size += cat(" of ", count, " tokens");
+  if (first) info.size += cat(" from ", first);
   which.resize(MeanTokensFwd::most, 0);
   list.push_back(make_case<MeanTokensFwd>(info, [=](CaseMemory& m) {
     return MeanTokensFwd{m.dtype(),
@@ -92,7 +93,8 @@ void add_pools(CaseList& list, DType t, int64_t B, int64_t L, int64_t D, bool ad
                          count,
                          {which[0], which[1], which[2], which[3]},
                          m.in("x", B * L * D, -1, 1),
-                         m.out("y", B * D)};
+                         m.out("y", B * D),
+                         first};
   }));
   list.push_back(make_case<MeanTokensBwd>(info, [=](CaseMemory& m) {
     return MeanTokensBwd{m.dtype(),
@@ -103,7 +105,8 @@ void add_pools(CaseList& list, DType t, int64_t B, int64_t L, int64_t D, bool ad
                          {which[0], which[1], which[2], which[3]},
                          add,
                          m.in("dy", B * D, -1, 1),
-                         target(m, "dx")};
+                         target(m, "dx"),
+                         first};
   }));
 }
 
@@ -124,6 +127,8 @@ void add_tokens_cases(CaseList& list) {
     add_pools(list, t, 2, 65, 192, true, {64, 0, 3, 64});
     add_pools(list, t, 5, 6, 12, true, {});
     add_pools(list, t, 33, 19, 36, false, {18});
+    add_pools(list, t, 3, 17, 12, true, {}, true, 1);
+    add_pools(list, t, 2, 9, 7, false, {}, true, 2);
     add_pools(list, t, 512, 64, 192, false, {}, false);
   }
 }

@@ -51,7 +51,7 @@ __global__ void place_fwd(PlaceTokensFwd p, int L) {
 // The i-th token of the mean. Parameters are not indexed by a variable: that would copy them to
 // local memory first.
 __device__ int chosen(const MeanTokensFwd& p, int i) {
-  if (p.count == 0) return i;
+  if (p.count == 0) return static_cast<int>(p.first) + i;
   int64_t l = p.which[0];
 #pragma unroll
   for (int k = 1; k < MeanTokensFwd::most; ++k)
@@ -66,7 +66,7 @@ __global__ void mean_fwd(MeanTokensFwd p) {
   __shared__ float4 of_part[parts][quads];
   const int D = static_cast<int>(p.D), at = 4 * (blockIdx.x * quads + threadIdx.x);
   const bool real = at < p.B * D;
-  const int n = static_cast<int>(p.count ? p.count : p.L), b = at / D;
+  const int n = static_cast<int>(p.count ? p.count : p.L - p.first), b = at / D;
   const T* from = static_cast<const T*>(p.x) + int64_t{b} * p.L * D + (at - b * D);
   float4 s = {0, 0, 0, 0};
   if (real)
@@ -86,10 +86,10 @@ __global__ void mean_bwd(MeanTokensBwd p) {
   if (at >= p.B * D) return;
   const int L = static_cast<int>(p.L), b = at / D;
   const float4 dy = unpack(load_quad(static_cast<const T*>(p.dy) + at));
-  const float share = 1.0f / static_cast<float>(p.count ? p.count : L);
+  const float share = 1.0f / static_cast<float>(p.count ? p.count : p.L - p.first);
   T* dx = static_cast<T*>(p.dx) + int64_t{b} * L * D + (at - b * D);
   for (int l = threadIdx.y; l < L; l += parts) {
-    int often = p.count == 0;  // how often token l was added
+    int often = p.count == 0 && l >= p.first;  // how often token l was added
 #pragma unroll
     for (int i = 0; i < MeanTokensFwd::most; ++i) often += i < p.count && p.which[i] == l;
     const float4 v = times(dy, static_cast<float>(often) * share);

@@ -11,7 +11,7 @@ void put(T& to, A v, bool add) {
 }
 // How often token l is among the chosen ones.
 int times_chosen(const MeanTokensBwd& p, int64_t l) {
-  if (p.count == 0) return 1;
+  if (p.count == 0) return l >= p.first;
   int n = 0;
   for (int i = 0; i < p.count; ++i) n += p.which[i] == l;
   return n;
@@ -70,12 +70,12 @@ void reverse_tokens_reference(const ReverseTokens& p, const Launch&) {
 void mean_tokens_fwd_reference(const MeanTokensFwd& p, const Launch&) {
   dispatch_float(p.dtype, [&]<class T>() {
     using A = accum_t<T>;
-    const int64_t n = p.count ? p.count : p.L;
+    const int64_t n = p.count ? p.count : p.L - p.first;
     for (int64_t b = 0; b < p.B; ++b)
       for (int64_t d = 0; d < p.D; ++d) {
         A sum = 0;
         for (int64_t i = 0; i < n; ++i) {
-          const int64_t l = p.count ? p.which[i] : i;
+          const int64_t l = p.count ? p.which[i] : p.first + i;
           sum += A(static_cast<const T*>(p.x)[(b * p.L + l) * p.D + d]);
         }
         static_cast<T*>(p.y)[b * p.D + d] = T(sum / A(n));
@@ -86,7 +86,7 @@ void mean_tokens_fwd_reference(const MeanTokensFwd& p, const Launch&) {
 void mean_tokens_bwd_reference(const MeanTokensBwd& p, const Launch&) {
   dispatch_float(p.dtype, [&]<class T>() {
     using A = accum_t<T>;
-    const A n = A(p.count ? p.count : p.L);
+    const A n = A(p.count ? p.count : p.L - p.first);
     for (int64_t b = 0; b < p.B; ++b)
       for (int64_t l = 0; l < p.L; ++l)
         for (int64_t d = 0; d < p.D; ++d)

@@ -94,11 +94,11 @@ __global__ void reverse(ReverseTokens p) {
 template <class T>
 __global__ void mean_fwd(MeanTokensFwd p) {
   KRAIT_GRID_STRIDE(at, p.B * p.D) {
-    const int64_t b = at / p.D, d = at - b * p.D, n = p.count ? p.count : p.L;
+    const int64_t b = at / p.D, d = at - b * p.D, n = p.count ? p.count : p.L - p.first;
     float sum = 0;
 #pragma unroll 8
     for (int64_t i = 0; i < n; ++i)
-      sum += get<T>(p.x, (b * p.L + (p.count ? p.which[i] : i)) * p.D + d);
+      sum += get<T>(p.x, (b * p.L + (p.count ? p.which[i] : p.first + i)) * p.D + d);
     static_cast<T*>(p.y)[at] = T(sum / float(n));
   }
 }
@@ -106,9 +106,9 @@ template <class T>
 __global__ void mean_bwd(MeanTokensBwd p) {
   KRAIT_GRID_STRIDE(at, p.B * p.L * p.D) {
     const auto [b, l, d] = place_of(at, p.L, p.D);
-    int times = p.count == 0;  // how often token l was added
+    int times = p.count == 0 && l >= p.first;  // how often token l was added
     for (int i = 0; i < p.count; ++i) times += p.which[i] == l;
-    const float share = float(times) / float(p.count ? p.count : p.L);
+    const float share = float(times) / float(p.count ? p.count : p.L - p.first);
     put<T>(p.dx, at, get<T>(p.dy, b * p.D + d) * share, p.accumulate);
   }
 }

@@ -67,10 +67,11 @@ struct MeanTokensFwd {
   int64_t B;
   int64_t L;
   int64_t D;
-  int count;            // of chosen tokens; 0: all
+  int count;            // of chosen tokens; 0: all from `first` on
   int64_t which[most];  // the chosen ones
   const void* x;        // (B, L, D)
   void* y;              // (B, D)
+  int64_t first = 0;    // below L
 };
 struct MeanTokensBwd {
   static constexpr const char* name = "mean_tokens_bwd";
@@ -83,6 +84,7 @@ struct MeanTokensBwd {
   bool accumulate;  // dx += rather than dx =
   const void* dy;   // (B, D)
   void* dx;         // (B, L, D)
+  int64_t first = 0;
 };
 
 struct MaxTokensFwd {

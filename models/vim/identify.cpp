@@ -3,45 +3,15 @@
 
 #include <cmath>
 
+#include "models/shapes.h"
 #include "models/vim/vim.h"
 
 namespace krait {
 namespace {
 
-using Shapes = std::map<std::string, std::vector<int64_t>>;
-
-constexpr int64_t largest_size = 1 << 20;  // of any dimension; check() is stricter
-
 Shapes shapes_of(const VimConfig& c) {
-  const ParamStore store([&](ParamStore& s) { vim_weights(c, s); });
-  Shapes shapes;
-  for (const Param& p : store.all())
-    shapes[p.name] = {p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank};
-  return shapes;
+  return krait::shapes_of([&](ParamStore& s) { vim_weights(c, s); });
 }
-
-std::string text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += cat(i ? ", " : "", shape[i]);
-  return s + ")";
-}
-
-class Reader {
- public:
-  explicit Reader(const Shapes& shapes) : shapes_(shapes) {}
-  bool has(const std::string& name) const { return shapes_.count(name); }
-  // Dimension d of a tensor that has `rank` of them.
-  int size(const std::string& name, size_t rank, size_t d) const {
-    const auto it = shapes_.find(name);
-    KRAIT_INPUT(it != shapes_.end(), "there is no ", name);
-    KRAIT_INPUT(it->second.size() == rank && it->second[d] > 0 && it->second[d] <= largest_size,
-                name, " is of the shape ", text(it->second));
-    return static_cast<int>(it->second[d]);
-  }
-
- private:
-  const Shapes& shapes_;
-};
 
 // The square grid and the stride that give so many patches. Registered models of this patch size
 // come first: 27 x 27 patches of 16 pixels are 224 pixels at a stride of 8, not 432.
@@ -83,7 +53,7 @@ void find_stem(VimConfig& c, const Reader& r) {
 }
 
 VimIdentity deduce(const Shapes& shapes) {
-  const Reader r(shapes);
+  const ShapeReader r(shapes);
   VimIdentity id;
   VimConfig& c = id.config;
   find_stem(c, r);
@@ -130,26 +100,15 @@ VimIdentity deduce(const Shapes& shapes) {
   return id;
 }
 
-// The first difference between weights and the model they were taken for; empty: none.
-std::string difference(const Shapes& weights, const Shapes& model) {
-  for (const auto& [name, shape] : model) {
-    const auto it = weights.find(name);
-    if (it == weights.end()) return cat("there is no ", name);
-    if (it->second != shape) return cat(name, " is ", text(it->second), ", not ", text(shape));
-  }
-  for (const auto& [name, shape] : weights)
-    if (!model.count(name) && name != "rope.freqs_cos" && name != "rope.freqs_sin")
-      return cat("there is ", name, " ", text(shape));
-  return "";
-}
-
 }  // namespace
 
-std::optional<VimIdentity> identify_vim(const Shapes& shapes, std::string& why) {
+std::optional<VimIdentity> identify_vim(const Shapes& all, std::string& why) {
   why.clear();
-  if (!shapes.count("layers.0.mixer.A_log")) return {};
+  if (!all.count("layers.0.mixer.A_log")) return {};
   try {
-    VimIdentity id = deduce(shapes);
+    VimIdentity id = deduce(all);
+    Shapes shapes = all;
+    for (const char* table : {"rope.freqs_cos", "rope.freqs_sin"}) shapes.erase(table);
     why = difference(shapes, shapes_of(id.config));
     if (!why.empty()) return {};
     for (const NamedModel& named : vim_names()) {

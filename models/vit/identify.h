@@ -1,0 +1,26 @@
+// Which VisionTransformer somebody's weights are: from the names and shapes of a state dict.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "models/vit/config.h"
+
+namespace krait {
+
+struct VitIdentity {
+  VitConfig config;
+  std::vector<std::string> names;    // registered models with these shapes, but for the classes
+  std::vector<std::string> assumed;  // what shapes cannot tell, and config only supposes
+};
+
+// Nothing if these are not the weights of a VisionTransformer known here, every name and shape of
+// them; `why` then says what is wrong, if they look like one.
+std::optional<VitIdentity> identify_vit(const std::map<std::string, std::vector<int64_t>>& shapes,
+                                        std::string& why);
+
+// Floating-point operations for one picture, forward. A multiply-add counts as two.
+double vit_flops(const VitConfig& config);
+
+}  // namespace krait
