@@ -6,7 +6,7 @@
 
 #include "apps/train_cifar/convert.h"
 #include "engine/data/image_folder.h"
-#include "models/vim/identify.h"
+#include "models/identify.h"
 
 namespace krait {
 namespace {
@@ -66,13 +66,6 @@ TestPictures deduce_pictures(const Checkpoint& from, int size, int classes) {
   return p;
 }
 
-std::map<std::string, std::vector<int64_t>> shapes_of(const SafeTensors& content) {
-  std::map<std::string, std::vector<int64_t>> shapes;
-  for (const auto& [name, t] : content.tensors)
-    if (!name.starts_with("ema.")) shapes[name] = t.shape;
-  return shapes;
-}
-
 }  // namespace
 
 // The model and its name.
@@ -87,11 +80,14 @@ void Classifier::take_model(const Checkpoint& from) {
     }
   } else {
     std::string why;
-    const auto id = identify_vim(shapes_of(from.content), why);
+    Shapes shapes;
+    for (const auto& [name, t] : from.content.tensors)
+      if (!name.starts_with("ema.")) shapes[name] = t.shape;
+    const auto id = identify_model(shapes, why);
     KRAIT_INPUT(id, from.path, ": are not the weights of a model known here",
                 why.empty() ? "" : ": ", why);
     config = id->config;
-    name_ = id->names.empty() ? "Vision Mamba" : id->names[0];
+    name_ = id->names.empty() ? architecture_of(config) : id->names[0];
   }
   model_ = ImageModel(std::move(config));
   KRAIT_INPUT(model_.channels() == 3, from.path, ": the model takes pictures of ",

@@ -33,7 +33,7 @@ void find_grid(VimConfig& c, int patches, std::vector<std::string>& assumed) {
 }
 
 // Patches, or a stem of convolutions: width, channels, patch size.
-void find_stem(VimConfig& c, const Reader& r) {
+void find_stem(VimConfig& c, const ShapeReader& r) {
   if (!r.has("stem.proj.weight")) {
     c.embed_dim = r.size("patch_embed.proj.weight", 4, 0);
     c.channels = r.size("patch_embed.proj.weight", 4, 1);
