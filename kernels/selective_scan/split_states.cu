@@ -18,8 +18,8 @@ using namespace pipelined;
 
 constexpr int channels = 8;  // of a block: 16 bytes of bf16
 constexpr int stages = 4;
-// With more channels, of all images and sides, `pipelined` has warps enough. A guess, to be
-// measured: with two channels a thread it has less than two warps on each of 132 multiprocessors.
+// With more channels, of all images and sides, `pipelined` has warps enough: 6 on each of 132
+// multiprocessors. Measured on an H200 (selective_scan.md).
 constexpr int64_t most_channels = 12 * 132 * 32;
 static_assert(scan_state_every(N) == tile);
 
