@@ -21,8 +21,10 @@ struct TrainState {
   Totals epoch_totals;                   // of the unfinished epoch
   double best_acc1 = 0;
   int64_t best_epoch = -1;
-  double seconds = 0;                  // trained so far
-  double epoch_seconds = 0;            // of which in the unfinished epoch
+  double seconds = 0;        // trained so far
+  double epoch_seconds = 0;  // of which in the unfinished epoch
+  // Adam's t minus `step`: not 0 in a training that another program began.
+  int64_t optimizer_ahead = 0;
   std::string model, config, options;  // the model's name; JSON
   std::string pictures = {};  // JSON (data/test_pictures.h); empty in files of before it was kept
 };
@@ -31,6 +33,10 @@ struct Checkpoint {
   std::string path;
   SafeTensors content;
   std::optional<TrainState> state;  // none: weights only
+  // `state` is another trainer's: of it only epoch, step (Adam's t), model and options (what it
+  // says of them) mean something, and the seed and the steps of an epoch are not known.
+  bool foreign = false;
+  std::string no_state;  // why there is none: "has weights only"
   bool has_ema() const;
 };
 
