@@ -65,14 +65,6 @@ void copy_block(Context& ctx, const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
-bool decays(const std::string& name, const Shape& shape) {
-  if (shape.rank <= 1 || name.ends_with(".bias")) return false;
-  for (const char* exempt :
-       {"pos_embed", "cls_token", "dist_token", "cls_token_head", "cls_token_tail"})
-    if (name == exempt) return false;
-  return true;
-}
-
 ParamStore::ParamStore(const std::function<void(ParamStore&)>& declare) {
   declare(*this);
   declaring_ = false;

@@ -31,6 +31,7 @@ ParamStore store(int64_t rows, int64_t D, int64_t classes = 3,
 }
 
 struct Started {
+  OneThread alone;
   Context ctx{Backend::cpu};
   ParamStore params;
   explicit Started(ParamStore s, uint64_t seed = 1) : params(std::move(s)) {
@@ -41,7 +42,8 @@ struct Started {
     return ctx.values(params.part(role, *params.find(name)));
   }
   Checkpoint checkpoint() {
-    Checkpoint c{.path = "file", .content = {}, .state = {}};
+    Checkpoint c;
+    c.path = "file";
     for (const Param& p : params.all())
       c.content.tensors.emplace_back(
           p.name, StoredTensor::f32({p.shape.dim.begin(), p.shape.dim.begin() + p.shape.rank},
@@ -192,7 +194,7 @@ TEST_CASE("transfer: what is of another model is refused, and changes nothing") 
   CHECK(refused(c) ==
         "file: is of another model: patch_embed.proj.weight (4, 3, 4, 4) is not in the file; 1 "
         "name differs");
-  CHECK(refused(Started(store(16, 8, 3), 2).checkpoint()).find("; 3 names differ") !=
+  CHECK(refused(Started(store(16, 8, 3), 2).checkpoint()).find("; 2 names differ") !=
         std::string::npos);
   c = from.checkpoint();
   c.content.tensors.resize(1);
@@ -211,7 +213,7 @@ TEST_CASE("transfer: the average instead of the weights") {
   CHECK(input_error([&] { take_average(c); }) == "file: has no average of its weights (EMA)");
   for (auto [name, t] : from.checkpoint().content.tensors) {
     for (size_t i = 0; i < t.bytes.size(); ++i) t.bytes[i] = std::byte{0};
-    c.content.tensors.emplace_back("ema." + name, t);
+    c.content.tensors.emplace_back(cat("ema.", name), t);
   }
   take_average(c);
   transfer_weights(to.ctx, c, to.params, {.from = {16, {}}, .to = {16, {}}});

@@ -35,6 +35,8 @@ TokenLayout layout_in(const Checkpoint& from, const TokenLayout& model, std::str
   const int64_t rows = pos && pos->shape.size() == 3 ? pos->shape[1] : 0;
   if (from.content.find("cls_token_head")) return {rows - 2, {0, rows - 1}};
   if (!from.content.find("cls_token")) return {rows, {}};
+  if (from.content.find("dist_token")) return {rows - 2, {0, 1}};
+  if (!from.content.find("layers.0.mixer.A_log")) return {rows - 1, {0}};  // a transformer
   const bool tables = from.content.find("rope.freqs_cos");
   const bool middle = model.class_tokens.empty() ? !tables : model.class_tokens[0] > 0;
   assumed = cat("its class token stands ", middle ? "in the middle" : "first");
@@ -119,7 +121,7 @@ std::vector<float> learning_rates(const TrainOptions& o, const ParamStore& param
   for (const std::string& name : names) {
     const int layer = layer_of(name);
     const int above = layer >= 0 ? depth - layer : of_embedding(name) ? depth + 1 : 0;
-    double rate = std::pow(o.layer_decay, above);
+    double rate = std::max(1e-30, std::pow(o.layer_decay, above));  // not 0: not frozen
     for (size_t k = 0; k < patterns.size(); ++k)
       if (fnmatch(patterns[k].c_str(), name.c_str(), 0) == 0) {
         rate = 0;

@@ -71,7 +71,7 @@ void finetune_options(TrainOptions& o, F& f) {
   f.list("freeze", o.freeze, "PATTERN",
          "parameters that are not trained, as 'layers.*'; may be repeated, or have commas");
   f.flag("linear-probe", "--linear-probe", o.linear_probe, "train nothing but the head");
-  f.number("layer-decay", o.layer_decay, 1e-6, 1,
+  f.number("layer-decay", o.layer_decay, 0.1, 1,
            "each layer learns so much more slowly than the one above it");
 }
 

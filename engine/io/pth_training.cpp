@@ -1,6 +1,7 @@
 // From the numbers of PyTorch's optimisers to the names of parameters.
 #include "engine/io/pth_training.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -57,13 +58,13 @@ bool decays(const Named& t) {
 
 // The parameters in the order of the optimiser's numbers: number -> parameter.
 std::map<int64_t, const Named*> numbered(const PthValue& groups,
-                                         const std::vector<Named>& weights) {
+                                         const std::vector<const Named*>& weights) {
   std::map<int64_t, const Named*> all;
   for (const PthValue& group : groups.items) {
     const bool split = groups.items.size() > 1, decayed = number(group.find("weight_decay")) != 0;
     std::vector<const Named*> members;
-    for (const Named& t : weights)
-      if (is_parameter(t) && (!split || decays(t) == decayed)) members.push_back(&t);
+    for (const Named* t : weights)
+      if (is_parameter(*t) && (!split || decays(*t) == decayed)) members.push_back(t);
     const PthValue& numbers = entry(group, "params", Kind::list);
     require(numbers.items.size() == members.size(),
             cat("a group of its optimiser has ", numbers.items.size(), " parameters, not ",
@@ -86,9 +87,9 @@ void take_moments(const PthValue& optimizer, PthTraining& to) {
     const PthValue* amsgrad = group.find("amsgrad");
     require(!amsgrad || !amsgrad->integer, "its optimiser is AMSGrad");
   }
-  std::vector<Named> weights;
+  std::vector<const Named*> weights;
   for (const Named& t : to.content.tensors)
-    if (!t.first.starts_with("ema.")) weights.push_back(t);
+    if (!t.first.starts_with("ema.")) weights.push_back(&t);
   const auto parameters = numbered(groups, weights);
   std::map<int64_t, const PthValue*> states;
   for (size_t i = 0; i + 1 < state.items.size(); i += 2)
@@ -152,7 +153,10 @@ json options_of(const PthValue& checkpoint) {
 PthTraining read_pth_training(const std::string& path) {
   auto bytes = std::make_shared<const Bytes>(read_file(path));
   const uint64_t size = bytes->size();
-  const PthValue checkpoint = read_pth(std::move(bytes), path);
+  return training_of(read_pth(std::move(bytes), path), size, path);
+}
+
+PthTraining training_of(const PthValue& checkpoint, uint64_t size, const std::string& path) {
   PthTraining t;
   t.content = weights_of(checkpoint, size, path);
   if (const PthValue* args = checkpoint.find("args"))

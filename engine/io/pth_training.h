@@ -26,5 +26,7 @@ struct PthTraining {
 // PyTorch has one with all. A state that cannot be understood so leaves `progress` empty.
 // InputError as read_pth_weights().
 PthTraining read_pth_training(const std::string& path);
+// The same of a file that has been read, of so many bytes.
+PthTraining training_of(const PthValue& checkpoint, uint64_t file_bytes, const std::string& path);
 
 }  // namespace krait
