@@ -214,22 +214,27 @@ void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& pa
 // Of a trainer of the PyTorch world.
 static Checkpoint read_foreign(const std::string& path) {
   PthTraining t = read_pth_training(path);
-  Checkpoint c{
-      .path = path, .content = std::move(t.content), .state = {}, .no_state = t.no_progress};
-  c.foreign = true;
+  Checkpoint c{.path = path,
+               .content = std::move(t.content),
+               .state = {},
+               .foreign = {},
+               .no_state = t.no_progress};
   if (!t.progress) return c;
-  c.state.emplace();
-  c.state->epoch = t.progress->epochs;
-  c.state->step = t.progress->optimizer_steps;
-  c.state->model = t.model;
-  c.state->options = t.options;
+  c.foreign.emplace();
+  c.foreign->epoch = t.progress->epochs;
+  c.foreign->step = t.progress->optimizer_steps;
+  c.foreign->model = t.model;
+  c.foreign->options = t.options;
   return c;
 }
 
 Checkpoint read_checkpoint(const std::string& path) {
   if (is_pth(path)) return read_foreign(path);
-  Checkpoint c{
-      .path = path, .content = read_safetensors(path), .state = {}, .no_state = "has weights only"};
+  Checkpoint c{.path = path,
+               .content = read_safetensors(path),
+               .state = {},
+               .foreign = {},
+               .no_state = "has weights only"};
   const auto& meta = c.content.metadata;
   const auto format = meta.find("format");
   // Other programs write "pt" here.
@@ -252,7 +257,7 @@ Checkpoint read_checkpoint(const std::string& path) {
 }
 
 void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, bool resume) {
-  KRAIT_INPUT(!resume || from.state, from.path, ": ", from.no_state,
+  KRAIT_INPUT(!resume || from.state || from.foreign, from.path, ": ", from.no_state,
               ", so a training cannot go on from it");
   Index file;
   for (const auto& [name, t] : from.content.tensors) file[name] = &t;

@@ -32,11 +32,11 @@ struct TrainState {
 struct Checkpoint {
   std::string path;
   SafeTensors content;
-  std::optional<TrainState> state;  // none: weights only
-  // `state` is another trainer's: of it only epoch, step (Adam's t), model and options (what it
-  // says of them) mean something, and the seed and the steps of an epoch are not known.
-  bool foreign = false;
-  std::string no_state;  // why there is none: "has weights only"
+  std::optional<TrainState> state;  // of a training of this project
+  // Where another trainer stood: epoch, step (Adam's t), model and options, as far as it says so;
+  // how many steps an epoch had is not known.
+  std::optional<TrainState> foreign;
+  std::string no_state;  // why neither is there: "has weights only"
   bool has_ema() const;
 };
 

@@ -5,8 +5,8 @@
 #include <fnmatch.h>
 
 #include "engine/nearest.h"
+#include "models/identify.h"
 #include "models/transfer.h"
-#include "models/vim/identify.h"
 
 namespace krait {
 namespace {
@@ -70,27 +70,32 @@ std::vector<std::string> patterns_of(const TrainOptions& o) {
 Described described(const Checkpoint& c) {
   if (c.state && !c.state->config.empty())
     return {model_config_from_json(c.state->config), c.state->model, ""};
-  std::map<std::string, std::vector<int64_t>> shapes;
+  Shapes shapes;
   for (const auto& [name, t] : c.content.tensors)
     if (!name.starts_with("ema.") && !name.starts_with("optimizer.")) shapes[name] = t.shape;
   std::string why;
-  const std::optional<VimIdentity> id = identify_vim(shapes, why);
-  KRAIT_INPUT(id, c.path, ": does not say which model it is of, and its weights are of no ",
-              "Vision Mamba", why.empty() ? "" : " (" + why + ")", "; --model may say");
+  const std::optional<ModelIdentity> id = identify_model(shapes, why);
+  KRAIT_INPUT(id, c.path,
+              ": does not say which model it is of, and its weights are of none that is ",
+              "known here", why.empty() ? "" : " (" + why + ")", "; --model may say");
+  const ImageModel model(id->config);
   for (const std::string& name : id->names)
-    if (id->names.size() == 1 || (c.state && name == c.state->model)) {
-      VimConfig config = vim_config(name);
-      config.num_classes = id->config.num_classes;
+    if (id->names.size() == 1 || (c.foreign && name == c.foreign->model)) {
+      ModelConfig config = model_config(name);
+      set_num_classes(config, model.num_classes());
       return {config, name, name};
     }
-  const VimConfig& v = id->config;
-  std::string assumed = v.if_rope ? "" : "no RoPE";
+  std::string assumed = !model.vim() || model.vim()->if_rope ? "" : "no RoPE";
   for (const std::string& a : id->assumed) assumed += (assumed.empty() ? "" : ", ") + a;
-  const std::string name =
-      cat("vim_", v.embed_dim, "x", v.depth, "_patch", v.patch_size, "_", v.img_size);
-  return {v, name,
-          cat("a Vision Mamba of width ", v.embed_dim, ", ", v.depth, " layers, pictures of ",
-              v.img_size, " in patches of ", v.patch_size, ", assumed: ", assumed),
+  const std::string what = std::visit(
+      [](const auto& v) {
+        return cat(v.depth, " layers of width ", v.embed_dim, ", pictures of ", v.img_size,
+                   " in patches of ", v.patch_size);
+      },
+      id->config);
+  const std::string architecture = architecture_of(id->config);
+  return {id->config, architecture,
+          cat("a ", architecture, ", ", what, assumed.empty() ? "" : "; assumed: " + assumed),
           true};
 }
 

@@ -211,23 +211,24 @@ Trainer::Trainer(const TrainOptions& options)
 }
 
 void Trainer::load(const std::string& path) {
-  if (resumed_.state && !options_.eval) {
+  const auto& before_this = resumed_.state ? resumed_.state : resumed_.foreign;
+  if (before_this && !options_.eval) {
     auto moments = [](const std::string& opt) {
       return opt.find("adam") != std::string::npos ? 2 : 1;
     };
-    const std::string before = saved_option(resumed_.state->options, "opt");
+    const std::string before = saved_option(before_this->options, "opt");
     // A file that does not say is from when there was only AdamW.
     KRAIT_INPUT(moments(before.empty() ? "adamw" : before) == moments(options_.opt), path,
                 ": was trained with --opt ", before.empty() ? "adamw" : before, ", and --opt ",
                 options_.opt, " cannot go on with its moments");
   }
   load_checkpoint(ctx_, resumed_, params_, !options_.eval);
-  if (!resumed_.state) return;  // weights only, to be evaluated
-  now_ = *resumed_.state;
+  if (!before_this) return;  // weights only, to be evaluated
+  now_ = *before_this;
   if (resumed_.foreign) {  // its steps are counted here by its epochs
     now_.seed = options_.seed;
     now_.step = now_.epoch * steps_per_epoch_;
-    now_.optimizer_ahead = static_cast<int64_t>(resumed_.state->step - now_.step);
+    now_.optimizer_ahead = static_cast<int64_t>(resumed_.foreign->step - now_.step);
   }
   if (const std::string changed = changed_options(options_, now_.options);
       !options_.eval && !changed.empty())
