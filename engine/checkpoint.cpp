@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <unordered_map>
 
-#include "engine/io/state_dict.h"
+#include "engine/io/pth_training.h"
 
 namespace krait {
 namespace {
@@ -105,7 +105,8 @@ std::string progress_text(const TrainState& s) {
               {"best_acc1", s.best_acc1},
               {"best_epoch", s.best_epoch},
               {"seconds", s.seconds},
-              {"epoch_seconds", s.epoch_seconds}}
+              {"epoch_seconds", s.epoch_seconds},
+              {"optimizer_ahead", s.optimizer_ahead}}
       .dump();
 }
 
@@ -124,6 +125,7 @@ void read_progress(const std::string& text, TrainState& s) {
   s.best_epoch = j.at("best_epoch");
   s.seconds = j.at("seconds");
   s.epoch_seconds = j.at("epoch_seconds");
+  s.optimizer_ahead = j.value("optimizer_ahead", int64_t{0});  // not in older files
 }
 
 // A flat block in host memory.
@@ -209,8 +211,30 @@ void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& pa
   writer.finish();
 }
 
+// Of a trainer of the PyTorch world.
+static Checkpoint read_foreign(const std::string& path) {
+  PthTraining t = read_pth_training(path);
+  Checkpoint c{.path = path,
+               .content = std::move(t.content),
+               .state = {},
+               .foreign = {},
+               .no_state = t.no_progress};
+  if (!t.progress) return c;
+  c.foreign.emplace();
+  c.foreign->epoch = t.progress->epochs;
+  c.foreign->step = t.progress->optimizer_steps;
+  c.foreign->model = t.model;
+  c.foreign->options = t.options;
+  return c;
+}
+
 Checkpoint read_checkpoint(const std::string& path) {
-  Checkpoint c{path, is_pth(path) ? read_pth_weights(path) : read_safetensors(path), {}};
+  if (is_pth(path)) return read_foreign(path);
+  Checkpoint c{.path = path,
+               .content = read_safetensors(path),
+               .state = {},
+               .foreign = {},
+               .no_state = "has weights only"};
   const auto& meta = c.content.metadata;
   const auto format = meta.find("format");
   // Other programs write "pt" here.
@@ -233,8 +257,8 @@ Checkpoint read_checkpoint(const std::string& path) {
 }
 
 void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, bool resume) {
-  KRAIT_INPUT(!resume || from.state, from.path,
-              ": has weights only, so a training cannot go on from it");
+  KRAIT_INPUT(!resume || from.state || from.foreign, from.path, ": ", from.no_state,
+              ", so a training cannot go on from it");
   Index file;
   for (const auto& [name, t] : from.content.tensors) file[name] = &t;
   check_same_model(from, file, params);

@@ -21,8 +21,10 @@ struct TrainState {
   Totals epoch_totals;                   // of the unfinished epoch
   double best_acc1 = 0;
   int64_t best_epoch = -1;
-  double seconds = 0;                  // trained so far
-  double epoch_seconds = 0;            // of which in the unfinished epoch
+  double seconds = 0;        // trained so far
+  double epoch_seconds = 0;  // of which in the unfinished epoch
+  // Adam's t minus `step`: not 0 in a training that another program began.
+  int64_t optimizer_ahead = 0;
   std::string model, config, options;  // the model's name; JSON
   std::string pictures = {};  // JSON (data/test_pictures.h); empty in files of before it was kept
 };
@@ -30,7 +32,11 @@ struct TrainState {
 struct Checkpoint {
   std::string path;
   SafeTensors content;
-  std::optional<TrainState> state;  // none: weights only
+  std::optional<TrainState> state;  // of a training of this project
+  // Where another trainer stood: epoch, step (Adam's t), model and options, as far as it says so;
+  // how many steps an epoch had is not known.
+  std::optional<TrainState> foreign;
+  std::string no_state;  // why neither is there: "has weights only"
   bool has_ema() const;
 };
 

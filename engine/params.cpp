@@ -6,15 +6,17 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/common/clip.h"
 #include "kernels/common/random.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace krait {
 namespace {
 
-// 64 elements: 128 bytes even in bf16, as wide accesses and cuBLASLt's fastest kernels want.
+// To rate_span, 64 elements: 128 bytes even in bf16, as wide accesses and cuBLASLt's fastest
+// kernels want.
 int64_t padded(int64_t n) {
-  return (n + 63) / 64 * 64;
+  return (n + rate_span - 1) / rate_span * rate_span;
 }
 
 // In (0, 1), never its ends.
@@ -63,14 +65,6 @@ void copy_block(Context& ctx, const Tensor& from, const Tensor& to) {
 
 }  // namespace
 
-bool decays(const std::string& name, const Shape& shape) {
-  if (shape.rank <= 1 || name.ends_with(".bias")) return false;
-  for (const char* exempt :
-       {"pos_embed", "cls_token", "dist_token", "cls_token_head", "cls_token_tail"})
-    if (name == exempt) return false;
-  return true;
-}
-
 ParamStore::ParamStore(const std::function<void(ParamStore&)>& declare) {
   declare(*this);
   declaring_ = false;
@@ -106,6 +100,8 @@ Tensor ParamStore::get(const std::string& name, Shape shape, Init init, bool kee
 void ParamStore::allocate(Context& ctx, DType compute, Blocks blocks) {
   compute_ = compute;
   using_ema_ = false;
+  rates_.clear();
+  rate_table_ = {};
   for (Tensor& b : blocks_) b = {};
   const auto make = [&](Role role, DType type) { block(role) = ctx.persistent({total_}, type); };
   const DType wide = accum(compute);
@@ -149,7 +145,23 @@ void ParamStore::watch(Tape& tape) {
   KRAIT_CHECK(flat(Role::gradient), "watch: gradients are not allocated");
   KRAIT_CHECK(!using_ema_, "watch: the model computes with its average");
   for (size_t k = 0; k < params_.size(); ++k)
-    tape.watch(tensors_[k], part(Role::gradient, params_[k]));
+    if (!frozen(params_[k])) tape.watch(tensors_[k], part(Role::gradient, params_[k]));
+}
+
+void ParamStore::set_rates(Context& ctx, const std::vector<float>& rates) {
+  KRAIT_CHECK(rates.size() == params_.size() && flat(Role::master), "set_rates: ", rates.size(),
+              " rates for ", params_.size(), " parameters, or before allocate()");
+  rates_ = rates;
+  std::vector<float> table(total_ / rate_span, 1.0f);
+  for (size_t k = 0; k < params_.size(); ++k)
+    std::fill_n(table.begin() + params_[k].offset / rate_span,
+                padded(params_[k].shape.count()) / rate_span, rates[k]);
+  rate_table_ = ctx.persistent({std::max<int64_t>(1, total_ / rate_span)}, DType::f32);
+  ctx.upload(rate_table_, table.data(), table.size() * sizeof(float));
+}
+
+bool ParamStore::frozen(const Param& p) const {
+  return !rates_.empty() && rates_[number_.at(p.name)] == 0;
 }
 
 void ParamStore::refresh_copy(Context& ctx) {

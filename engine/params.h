@@ -55,6 +55,12 @@ class ParamStore {
   void initialise(Context& ctx, uint64_t seed);  // master, EMA and the bf16 copy; moments are zero
   void watch(Tape& tape);                        // gradients go to their own memory, added
   void refresh_copy(Context& ctx);               // master -> bf16 copy, after writing to master
+  // Each parameter's share of the learning rate, in the order of all(); 0 freezes it: it gets no
+  // gradient, and nothing changes it. allocate() makes them all 1.
+  void set_rates(Context& ctx, const std::vector<float>& rates);
+  // The kernels' table of them, in device memory; null: all are 1.
+  const float* rates() const { return rate_table_ ? rate_table_.as<float>() : nullptr; }
+  bool frozen(const Param& p) const;
   // get() gives the EMA weights (for evaluation), or the master's again. The master stays as it is.
   void use_ema(Context& ctx, bool on);
   bool using_ema() const { return using_ema_; }
@@ -78,6 +84,8 @@ class ParamStore {
   std::unordered_map<std::string, size_t> number_;  // name -> place in params_
   std::vector<Tensor> tensors_;                     // to compute with; empty before allocate()
   Tensor blocks_[6];
+  std::vector<float> rates_;  // of each parameter; empty: all are 1
+  Tensor rate_table_;         // (total / rate_span) f32
   int64_t total_ = 0, decayed_ = 0;
   DType compute_ = DType::f32;
   bool declaring_ = true, using_ema_ = false;

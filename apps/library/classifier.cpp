@@ -82,7 +82,7 @@ void Classifier::take_model(const Checkpoint& from) {
     std::string why;
     Shapes shapes;
     for (const auto& [name, t] : from.content.tensors)
-      if (!name.starts_with("ema.")) shapes[name] = t.shape;
+      if (!name.starts_with("ema.") && !name.starts_with("optimizer.")) shapes[name] = t.shape;
     const auto id = identify_model(shapes, why);
     KRAIT_INPUT(id, from.path, ": are not the weights of a model known here",
                 why.empty() ? "" : ": ", why);

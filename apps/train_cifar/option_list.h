@@ -56,6 +56,26 @@ void model_options(TrainOptions& o, F& f) {
 }
 
 template <class F>
+void finetune_options(TrainOptions& o, F& f) {
+  f.group("Fine-tuning");
+  f.text("finetune", o.finetune,
+         "checkpoint to start from, ours or of PyTorch; its model is taken unless --model is "
+         "given. A head for other classes is new, position embeddings are resized");
+  f.choice("weights", o.weights, {"model", "ema"},
+           "which of the weights in --finetune's file, or with --eval in --resume's");
+  f.choice("pos-embed-resize", o.pos_embed_resize, {"grid", "published"},
+           "published: as the published code does it, which takes the first position for the "
+           "class token's wherever that stands");
+  f.flag("resample-patches", "--resample-patches", o.resample_patches,
+         "convert the weights of patches of another size");
+  f.list("freeze", o.freeze, "PATTERN",
+         "parameters that are not trained, as 'layers.*'; may be repeated, or have commas");
+  f.flag("linear-probe", "--linear-probe", o.linear_probe, "train nothing but the head");
+  f.number("layer-decay", o.layer_decay, 0.1, 1,
+           "each layer learns so much more slowly than the one above it");
+}
+
+template <class F>
 void data_options(TrainOptions& o, F& f) {
   f.group("Data");
   f.choice(
@@ -64,6 +84,9 @@ void data_options(TrainOptions& o, F& f) {
       "pictures, no download");
   f.text("data-path", o.data_path,
          "of CIFAR: folder with the binary files, or the official .tar.gz");
+  f.text("classes", o.classes, "only these, as airplane,cat,ship: labels 0, 1, 2 (all)");
+  f.number("train-fraction", o.train_fraction, 1e-6, 1,
+           "share of each class's training pictures, always the same ones");
   f.number("num_workers", o.num_workers, 0, 1024,
            "threads that read an image folder; 0: all cores");
   f.number("cache-gb", o.cache_gb, 0, 1e6, "decoded pictures of an image folder kept in memory");
@@ -177,7 +200,7 @@ void run_options(TrainOptions& o, F& f) {
   f.choice("device", o.device, {"auto", "cpu", "cuda"}, "auto: a GPU if there is one");
   f.choice("precision", o.precision, {"auto", "bf16", "tf32", "fp32"},
            "auto: bf16 on a GPU, fp32 on a CPU");
-  f.list("kernel", o.kernel, "use this variant of a kernel; may be repeated");
+  f.list("kernel", o.kernel, "NAME=VARIANT", "use this variant of a kernel; may be repeated");
   f.choice("remake", o.remake, {"auto", "on", "off"},
            "run layers again in the backward pass, to keep less; auto: if memory needs it");
   f.flag("eager", "--eager", o.eager, "launch kernels one by one, not as one CUDA graph");
@@ -188,6 +211,7 @@ void run_options(TrainOptions& o, F& f) {
 template <class F>
 void each_option(TrainOptions& o, F&& f) {
   model_options(o, f);
+  finetune_options(o, f);
   data_options(o, f);
   augment_options(o, f);
   loss_options(o, f);

@@ -88,8 +88,8 @@ class CommandLine {
       return reason.empty() ? "" : cat("--", name, " ", s, " is refused: ", reason);
     });
   }
-  void list(const char* name, std::vector<std::string>& value, const char* help) {
-    add(name, app_.add_option(cat("--", name), value, help), "NAME=VARIANT")
+  void list(const char* name, std::vector<std::string>& value, const char* type, const char* help) {
+    add(name, app_.add_option(cat("--", name), value, help), type)
         ->expected(1)
         ->take_all()
         ->default_str("");
@@ -135,7 +135,9 @@ struct AsJson {
   }
   void choice(const char* name, const std::string& v, const Choices&, const char*) { put(name, v); }
   void text(const char* name, const std::string& v, const char*) { put(name, v); }
-  void list(const char* name, const std::vector<std::string>& v, const char*) { put(name, v); }
+  void list(const char* name, const std::vector<std::string>& v, const char*, const char*) {
+    put(name, v);
+  }
   void flag(const char* name, const char*, bool v, const char*) { put(name, v); }
 
  private:
@@ -177,7 +179,9 @@ struct FromJson {
   }
   void choice(const char* name, std::string& v, const Choices&, const char*) { take(name, v); }
   void text(const char* name, std::string& v, const char*) { take(name, v); }
-  void list(const char* name, std::vector<std::string>& v, const char*) { take(name, v); }
+  void list(const char* name, std::vector<std::string>& v, const char*, const char*) {
+    take(name, v);
+  }
   void flag(const char* name, const char*, bool& v, const char*) { take(name, v); }
 
  private:
@@ -221,6 +225,8 @@ void check_effects(const TrainOptions& o, const std::set<std::string>& given) {
       KRAIT_INPUT(effect || !given.count(name), "--", name, " has no effect without ", when);
   };
   const bool adam = o.opt == "adamw" || o.opt == "adam", teacher = o.distillation_type != "none";
+  only(!o.finetune.empty(), "--finetune", {"pos-embed-resize", "resample-patches"});
+  only(!o.finetune.empty() || o.eval, "--finetune or --eval", {"weights"});
   only(o.model_ema, "--model-ema", {"model-ema-decay", "model-ema-warmup"});
   only(crop_of(o) == "padded", "--crop padded", {"crop-padding", "pad-mode"});
   only(crop_of(o) == "resized", "--crop resized", {"scale", "ratio"});
@@ -272,6 +278,14 @@ void check_together(const TrainOptions& o) {
   KRAIT_INPUT(o.result == "model" || o.model_ema, "--result ema needs --model-ema");
   KRAIT_INPUT(!o.src || !o.given.count("crop") || o.crop == "simple",
               "--src is --crop simple, and --crop is ", o.crop);
+  KRAIT_INPUT(o.finetune.empty() || o.resume.empty(),
+              "--finetune starts a training and --resume goes on with one: choose one");
+  KRAIT_INPUT(o.finetune.find("://") == std::string::npos, "--finetune is ", o.finetune,
+              ": nothing is fetched here; download it first, and give the file");
+  KRAIT_INPUT(!o.linear_probe || o.freeze.empty(),
+              "--linear-probe freezes everything but the head: --freeze has nothing to add");
+  KRAIT_INPUT(!o.linear_probe || o.layer_decay == 1,
+              "--layer-decay has no effect with --linear-probe, which trains one layer");
   KRAIT_INPUT(!o.eval || !o.resume.empty(), "--eval needs --resume CHECKPOINT");
   if (o.device == "cuda") find_device(Backend::cuda);  // says so if there is none
   const bool gpu = o.device == "cuda" || (o.device == "auto" && available(Backend::cuda));
@@ -382,6 +396,14 @@ double eval_crop_ratio_of(const TrainOptions& o) {
   return o.eval_crop_ratio.value_or(of_folder(o) ? 0.875 : 1);
 }
 
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');)
+    if (!part.empty()) parts.push_back(part);
+  return parts;
+}
+
 std::string to_json(const TrainOptions& options) {
   return as_json(options).dump();
 }
@@ -389,9 +411,12 @@ std::string to_json(const TrainOptions& options) {
 std::string changed_options(const TrainOptions& now, const std::string& saved_json) {
   const auto saved = nlohmann::json::parse(saved_json, nullptr, false);
   if (!saved.is_object()) return "";
-  static const std::set<std::string> where = {
-      "output_dir", "resume", "eval",       "data-path",   "max-minutes", "print-every", "eager",
-      "remake",     "recipe", "eval-every", "target-acc1", "num_workers", "cache-gb",    "pin-mem"};
+  static const std::set<std::string> where = {"output_dir",       "resume",     "eval",
+                                              "finetune",         "weights",    "pos-embed-resize",
+                                              "resample-patches", "data-path",  "max-minutes",
+                                              "print-every",      "eager",      "remake",
+                                              "recipe",           "eval-every", "target-acc1",
+                                              "num_workers",      "cache-gb",   "pin-mem"};
   const auto current = as_json(now);
   std::string s;
   for (const auto& [name, value] : current.items()) {
@@ -412,6 +437,8 @@ std::string take_over_test_pictures(TrainOptions& options, const std::string& sa
   if (!saved.is_object()) return "";
   std::set<std::string> names = {"normalize", "mean", "std", "eval-crop-ratio",
                                  "train-interpolation"};
+  // Classes are those of one data set.
+  if (saved.contains("data-set") && saved["data-set"] == options.data_set) names.insert("classes");
   for (const std::string& given : options.given) names.erase(given);
   std::string changed;
   each_option(options, FromJson{saved, names, changed});

@@ -23,7 +23,17 @@ struct TrainOptions {
   bool model_ema = false, model_ema_warmup = false;
   double model_ema_decay = 0.99996;
   std::string result = "model";  // or "ema": whose accuracy chooses best_checkpoint
+  // Fine-tuning
+  std::string finetune;           // checkpoint to start from; empty: none
+  std::string weights = "model";  // or "ema": which of its weights
+  std::string pos_embed_resize = "grid";
+  bool resample_patches = false;
+  std::vector<std::string> freeze;  // patterns of names, also several with commas between
+  bool linear_probe = false;
+  double layer_decay = 1;
   // Data
+  std::string classes;  // names with commas between; empty: all
+  double train_fraction = 1;
   std::string data_set = "CIFAR10", data_path = ".data", normalize = "dataset";
   int num_workers = 0;  // threads that read image folders; 0: as many as there are cores
   double cache_gb = 4;  // decoded pictures of image folders kept in memory
@@ -87,6 +97,9 @@ std::optional<TrainOptions> parse_options(int argc, const char* const* argv,
 std::string crop_of(const TrainOptions& options);
 std::string interpolation_of(const TrainOptions& options);
 double eval_crop_ratio_of(const TrainOptions& options);
+
+// "a,b" -> a, b.
+std::vector<std::string> split_at_commas(const std::string& text);
 
 // All options as JSON, for the checkpoint.
 std::string to_json(const TrainOptions& options);

@@ -6,10 +6,13 @@
 #include <utility>
 
 #include "apps/train_cifar/convert.h"
+#include "apps/train_cifar/finetune.h"
 #include "apps/train_cifar/progress.h"
 #include "apps/train_cifar/trainer.h"
 #include "engine/data/image_folder.h"
+#include "engine/data/subset.h"
 #include "engine/data/test_pictures.h"
+#include "models/transfer.h"
 
 namespace krait {
 namespace {
@@ -19,11 +22,18 @@ int workers(const TrainOptions& o) {
                            : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Dataset load_set(const TrainOptions& o, bool train) {
+Dataset load_whole(const TrainOptions& o, bool train) {
   if (o.data_set == "CIFAR100") return load_cifar100(o.data_path, train);
   if (o.data_set == "CIFAR10") return load_cifar10(o.data_path, train);
   if (o.data_set == "SYNTHETIC") return synthetic(train, train ? 10000 : 2000);
   return list_image_folder(o.data_path, train, workers(o));
+}
+
+Dataset load_set(const TrainOptions& o, bool train) {
+  Dataset d = load_whole(o, train);
+  if (!o.classes.empty()) keep_classes(d, split_at_commas(o.classes));
+  if (train && o.train_fraction < 1) keep_fraction(d, o.train_fraction);
+  return d;
 }
 
 std::unique_ptr<BatchSource> source_of(Context& ctx, const Dataset& set, const TrainOptions& o,
@@ -105,10 +115,17 @@ MixerInit mixer_init(const TrainOptions& o) {
 }
 
 // The named model, or the checkpoint's when no name was given, changed as the options say.
-ImageModel model_of(const TrainOptions& o, const Checkpoint& from, const Dataset& data) {
-  ModelConfig config = !o.model_given && from.state && !from.state->config.empty()
-                           ? model_config_from_json(from.state->config)
-                           : model_config(o.model);
+ImageModel model_of(const TrainOptions& o, const Checkpoint& from, const Dataset& data,
+                    std::string& name) {
+  name = o.model;
+  ModelConfig config = model_config(o.model);
+  if (!o.model_given && !from.path.empty()) {
+    const Described known = described(from);
+    config = known.config;
+    name = known.name;
+    if (!known.taken_for.empty())
+      fmt::print("{} is taken for {} (--model says otherwise)\n", from.path, known.taken_for);
+  }
   std::visit([&](auto& c) { change(c, o); }, config);
   set_num_classes(config, data.classes);
   return ImageModel(std::move(config), mixer_init(o));
@@ -116,18 +133,31 @@ ImageModel model_of(const TrainOptions& o, const Checkpoint& from, const Dataset
 
 constexpr int never = std::numeric_limits<int>::max();  // so many steps before one is recorded
 
+// Of --resume or --finetune.
 Checkpoint checkpoint_of(const TrainOptions& o) {
-  return o.resume.empty() ? Checkpoint{} : read_checkpoint(o.resume);
+  const std::string& path = o.resume.empty() ? o.finetune : o.resume;
+  if (path.empty()) return {};
+  Checkpoint c = read_checkpoint(path);
+  if (o.weights == "ema") take_average(c);
+  return c;
+}
+
+// For --eval: the options, with what the checkpoint says of its test pictures.
+const TrainOptions& as_trained(TrainOptions& o, const Checkpoint& from) {
+  if (!o.eval || !from.state) return o;
+  if (const std::string taken = take_over_test_pictures(o, from.state->options); !taken.empty())
+    fmt::print("as the checkpoint was trained: {}\n", taken);
+  return o;
 }
 
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options)
     : options_(options),
-      train_set_(load_set(options, !options.eval)),  // an evaluation needs no training pictures
-      test_set_(options.eval ? train_set_ : load_set(options, false)),
       resumed_(checkpoint_of(options)),
-      model_(model_of(options, resumed_, train_set_)),
+      test_set_(load_set(as_trained(options_, resumed_), false)),
+      train_set_(options.eval ? Dataset() : load_set(options, true)),
+      model_(model_of(options, resumed_, test_set_, model_name_)),
       ctx_(backend_of(options)),
       type_(type_of(options, ctx_.device().backend)),
       params_([this](ParamStore& s) { model_.declare(s); }),
@@ -142,17 +172,13 @@ Trainer::Trainer(const TrainOptions& options)
   KRAIT_INPUT(options_.eval || train_set_.count() >= B, "--batch-size is ", B, "; ",
               train_set_.name, " has ", train_set_.count(), " training pictures");
   if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
-  steps_per_epoch_ = train_set_.count() / B;
+  steps_per_epoch_ = std::max<int64_t>(1, train_set_.count() / B);
   part_ = B / options_.accumulate;
-  if (options_.eval && resumed_.state)
-    if (const std::string taken = take_over_test_pictures(options_, resumed_.state->options);
-        !taken.empty())
-      fmt::print("as the checkpoint was trained: {}\n", taken);
 
-  plain_ = test_pictures(options_, train_set_, model_.img_size());
-  augment_ = training_pictures(options_, train_set_, model_.img_size());
+  plain_ = test_pictures(options_, test_set_, model_.img_size());
+  augment_ = training_pictures(options_, test_set_, model_.img_size());
   const int64_t pictures = train_set_.count() + test_set_.count();
-  train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
+  if (!options_.eval) train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
   test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures);
   schedule_ = schedule_of(options_);
   optimizer_ = optimizer_options(options_);
@@ -169,8 +195,15 @@ Trainer::Trainer(const TrainOptions& options)
   ctx_.state = channel_.state();
   now_.seed = options_.seed;
   params_.initialise(ctx_, options_.seed);
-  if (!resumed_.path.empty()) load(resumed_.path);
-  now_.model = options_.model_given || now_.model.empty() ? options_.model : now_.model;
+  if (!options_.resume.empty()) load(options_.resume);
+  if (!options_.finetune.empty()) {
+    fmt::print("{}", start_from(ctx_, resumed_, options_, model_, params_));
+    resumed_.content = {};
+  }
+  if (!options_.eval)
+    if (const auto rates = learning_rates(options_, params_); !rates.empty())
+      params_.set_rates(ctx_, rates);
+  now_.model = model_name_;
   now_.config = model_.to_json();
   now_.options = to_json(options_);
   now_.pictures = to_json(TestPictures{test_set_.class_names, plain_});
@@ -178,22 +211,25 @@ Trainer::Trainer(const TrainOptions& options)
 }
 
 void Trainer::load(const std::string& path) {
-  if (resumed_.state && !options_.eval) {
+  const auto& before_this = resumed_.state ? resumed_.state : resumed_.foreign;
+  if (before_this && !options_.eval) {
     auto moments = [](const std::string& opt) {
       return opt.find("adam") != std::string::npos ? 2 : 1;
     };
-    const std::string before = saved_option(resumed_.state->options, "opt");
+    const std::string before = saved_option(before_this->options, "opt");
     // A file that does not say is from when there was only AdamW.
     KRAIT_INPUT(moments(before.empty() ? "adamw" : before) == moments(options_.opt), path,
                 ": was trained with --opt ", before.empty() ? "adamw" : before, ", and --opt ",
                 options_.opt, " cannot go on with its moments");
   }
   load_checkpoint(ctx_, resumed_, params_, !options_.eval);
-  if (!resumed_.state) {
-    KRAIT_INPUT(options_.eval, path, " holds only weights: it can be evaluated, not resumed");
-    return;
+  if (!before_this) return;  // weights only, to be evaluated
+  now_ = *before_this;
+  if (resumed_.foreign) {  // its steps are counted here by its epochs
+    now_.seed = options_.seed;
+    now_.step = now_.epoch * steps_per_epoch_;
+    now_.optimizer_ahead = static_cast<int64_t>(resumed_.foreign->step - now_.step);
   }
-  now_ = *resumed_.state;
   if (const std::string changed = changed_options(options_, now_.options);
       !options_.eval && !changed.empty())
     fmt::print("changed since the checkpoint: {}\n", changed);
@@ -252,12 +288,15 @@ void Trainer::reserve_memory() {
 
 void Trainer::print_summary() const {
   fmt::print("{} on {}: {} parameters, {} tokens; {}, {}; step memory {}{}\n", now_.model,
-             train_set_.name, params_.count(), model_.tokens(), ctx_.device().name,
+             test_set_.name, params_.count(), model_.tokens(), ctx_.device().name,
              type_ == DType::bf16 ? "bf16"
              : ctx_.allow_tf32    ? "tf32"
                                   : "fp32",
              human_bytes(ctx_.arena().size()),
              ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
+  int64_t trained = 0;
+  for (const Param& p : params_.all()) trained += params_.frozen(p) ? 0 : p.shape.count();
+  if (trained < params_.count()) fmt::print("{} of the parameters are trained\n", trained);
   if (const Teacher* teacher = objective_->teacher())
     fmt::print("teacher: {}\n", teacher->summary());
 }

@@ -45,7 +45,7 @@ StepState Trainer::state_of(uint64_t step, int64_t part) const {
   const auto epoch = static_cast<int64_t>(step) / steps_per_epoch_;
   s.seed = now_.seed;
   s.first = static_cast<int64_t>(step) % steps_per_epoch_ * options_.batch_size + part * part_;
-  set_step(s, optimizer_, step,
+  set_step(s, optimizer_, step + now_.optimizer_ahead,
            options_.schedule_unit == "step" ? schedule_.during_step(step, steps_per_epoch_)
                                             : schedule_.during_epoch(epoch));
   s.step = step * options_.accumulate + part;

@@ -59,8 +59,9 @@ class Trainer {
   nlohmann::ordered_json run_facts() const;  // run.json
 
   TrainOptions options_;
-  Dataset train_set_, test_set_;
-  Checkpoint resumed_;  // empty path: none
+  Checkpoint resumed_;  // or fine-tuned; empty path: none
+  Dataset test_set_, train_set_;
+  std::string model_name_;
   ImageModel model_;
   Context ctx_;
   DType type_;  // of activations

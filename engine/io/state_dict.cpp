@@ -55,7 +55,10 @@ NamedTensors tensors_of(const PthValue& state_dict, uint64_t file_bytes, const s
 SafeTensors read_pth_weights(const std::string& path) {
   auto bytes = std::make_shared<const Bytes>(read_file(path));
   const uint64_t size = bytes->size();
-  const PthValue checkpoint = read_pth(std::move(bytes), path);
+  return weights_of(read_pth(std::move(bytes), path), size, path);
+}
+
+SafeTensors weights_of(const PthValue& checkpoint, uint64_t size, const std::string& path) {
   const StateDict weights = find_state_dict(checkpoint, false);
   KRAIT_INPUT(weights.dict, path, ": has no state dict (names and tensors), neither at the top ",
               "nor under model, state_dict or the like");

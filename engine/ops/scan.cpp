@@ -74,15 +74,23 @@ void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t fr
   ScanBwd p{};
   set_sizes(p, kept.sides[0], to - from, kept.scale, kept.softplus);
   std::vector<Tensor> deltas;  // gradients of the deltas that were made inside
+  std::vector<Tensor> unused;
+  // A row that makes delta inside writes all of these, also what nobody wants (frozen parameters).
+  auto target = [&](const Tensor& t, bool always) {
+    Tape::Target to = step.into(t);
+    if (to || !always) return to;
+    unused.push_back(ctx.empty(t.shape(), t.dtype(), t.row_stride()));
+    return Tape::Target{unused.back(), false};
+  };
   for (size_t k = from; k < to; ++k) {
     const ScanSide& s = kept.sides[k];
-    const auto du = step.into(s.u), dB = step.into(s.Bm), dC = step.into(s.Cm);
+    const auto du = target(s.u, !s.delta), dB = target(s.Bm, !s.delta), dC = target(s.Cm, !s.delta);
     const auto ddelta =
         s.delta ? step.into(s.delta) : Tape::Target{ctx.empty(s.u.shape(), s.u.dtype()), false};
     auto& side = p.side[k - from];
     if (!s.delta) {
-      const auto ddt = step.into(s.dt);
-      KRAIT_CHECK(ddt && !ddt.accumulate, "selective_scan: dt is used once, and wanted");
+      const auto ddt = target(s.dt, true);
+      KRAIT_CHECK(!ddt.accumulate, "selective_scan: dt is used once");
       side.ddt = ddt.data();
       side.ddt_row = ddt.grad.row_stride();
       deltas.push_back(ddelta.grad);

@@ -1,6 +1,8 @@
 // Sizes at which AdamW is verified and measured.
 #include "kernels/common/case.h"
 
+#include <array>
+
 #include "kernels/adamw/adamw.h"
 
 namespace krait {
@@ -13,7 +15,15 @@ struct How {
   int32_t halted = 0;
   bool zero_grad = true, coupled = false;
   float ema_share = 0;
+  bool rates = false;
 };
+
+// Among them 0: frozen.
+std::array<float, 64> some_rates() {
+  std::array<float, 64> rates{};
+  for (size_t i = 0; i < rates.size(); ++i) rates[i] = 0.25f * static_cast<float>(i % 5);
+  return rates;
+}
 
 std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, bool small = true) {
   const double per = (2 * 3 + 1 + (h.zero_grad ? 1 : 0) + (h.ema ? 2 : 0)) * 4.0 +
@@ -41,6 +51,7 @@ std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, 
                      .zero_grad = h.zero_grad,
                      .state = m.raw(state),
                      .result = m.raw(result),
+                     .rates = h.rates ? m.raw(some_rates())->data() : nullptr,
                      .master = m.inout_accum("master", h.n, -1, 1),
                      .grad = m.inout_accum("grad", h.n, -1, 1),
                      .m = m.inout_accum("m", h.n, -0.1, 0.1),
@@ -64,6 +75,9 @@ void add_adamw_cases(CaseList& list) {
                    {.n = 4096, .n_decay = 4096, .ema = false, .clip = 0, .zero_grad = false}));
     list.push_back(adamw_case(" norm below clip, no copy", t,
                               {.n = 515, .n_decay = 100, .copy = false, .norm = 0.5}));
+    list.push_back(adamw_case(" rates", t, {.n = 4032, .n_decay = 1984, .rates = true}));
+    list.push_back(adamw_case(" rates, Adam, odd", t,
+                              {.n = 999, .n_decay = 501, .coupled = true, .rates = true}));
     list.push_back(adamw_case(" halted", t, {.n = 1000, .n_decay = 400, .halted = 1}));
     list.push_back(
         adamw_case(" norm is infinite", t, {.n = 1000, .n_decay = 400, .norm = INFINITY}));

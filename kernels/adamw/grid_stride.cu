@@ -23,8 +23,9 @@ __global__ void adamw(AdamW p) {
       Floats v = static_cast<const Floats*>(p.v)[k];
       const Floats grad = static_cast<const Floats*>(p.grad)[k];
       const bool decays = k * W < p.n_decay;  // n_decay is a multiple of W
+      const float rate = rate_at(p.rates, k * W);
 #pragma unroll
-      for (int i = 0; i < W; ++i) step(master.at[i], grad.at[i], m.at[i], v.at[i], decays);
+      for (int i = 0; i < W; ++i) step(master.at[i], grad.at[i], m.at[i], v.at[i], decays, rate);
       static_cast<Floats*>(p.master)[k] = master;
       static_cast<Floats*>(p.m)[k] = m;
       static_cast<Floats*>(p.v)[k] = v;

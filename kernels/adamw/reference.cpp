@@ -18,12 +18,16 @@ void update(const AdamW& p, int64_t from, int64_t to) {
   A* const ema = static_cast<A*>(p.ema);
   T* const copy = static_cast<T*>(p.copy);
   if (step.active) {
-    // Two loops, so that each is without a branch.
-    const int64_t middle = std::clamp(p.n_decay, from, to);
+    // Pieces of one rate, and two loops in each: none has a branch.
+    for (int64_t first = from, last; first < to; first = last) {
+      last = p.rates ? std::min(to, (first / rate_span + 1) * rate_span) : to;
+      const A rate(rate_at(p.rates, first));
+      const int64_t middle = std::clamp(p.n_decay, first, last);
 #pragma omp simd
-    for (int64_t i = from; i < middle; ++i) step(master[i], grad[i], m[i], v[i], true);
+      for (int64_t i = first; i < middle; ++i) step(master[i], grad[i], m[i], v[i], true, rate);
 #pragma omp simd
-    for (int64_t i = middle; i < to; ++i) step(master[i], grad[i], m[i], v[i], false);
+      for (int64_t i = middle; i < last; ++i) step(master[i], grad[i], m[i], v[i], false, rate);
+    }
     if (ema)
       for (int64_t i = from; i < to; ++i) step.average(ema[i], master[i]);
     if (copy)

@@ -1,4 +1,4 @@
-// What every optimiser's kernel does before its own formula: clip the gradient, or let it be.
+// What the optimisers' kernels share: clipping, the average, rates of single parameters.
 #pragma once
 
 #include "kernels/common/dtype.h"
@@ -20,6 +20,14 @@ KRAIT_HD A clip_factor(double clip, float norm) {
   if (clip <= 0) return A(1);
   const A factor = A(clip) / (A(norm) + A(1e-6));
   return factor < A(1) ? factor : A(1);
+}
+
+// A table of rates has one number for so many neighbours of a flat block.
+constexpr int64_t rate_span = 64;
+
+// The share of the learning rate of element i; without a table all of it.
+KRAIT_HD inline float rate_at(const float* rates, int64_t i) {
+  return rates ? rates[i / rate_span] : 1.0f;
 }
 
 // The share of the way that the average moves towards the weights.

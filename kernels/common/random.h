@@ -20,6 +20,7 @@ enum class Draw : uint32_t {
   operation = 7,  // RandAugment and so on, of one picture
   erase = 8,      // boxes of one picture
   noise = 9,      // what they are filled with, pixel by pixel
+  subset = 10,    // which pictures a part of a data set has
   drop = 100,     // drop path and dropout: 100 + the place in the model
 };
 

@@ -1,6 +1,7 @@
 // Sizes at which SGD is verified and measured.
 #include "kernels/common/case.h"
 
+#include <array>
 #include <cmath>
 
 #include "kernels/sgd/sgd.h"
@@ -14,7 +15,15 @@ struct How {
   double clip = 1, norm = 2.5, momentum = 0.9;
   int32_t halted = 0;
   float loss = 0, ema_share = 0;
+  bool rates = false;
 };
+
+// Among them 0: frozen.
+std::array<float, 64> some_rates() {
+  std::array<float, 64> rates{};
+  for (size_t i = 0; i < rates.size(); ++i) rates[i] = 0.25f * static_cast<float>(i % 5);
+  return rates;
+}
 
 std::unique_ptr<KernelCase> sgd_case(const std::string& what, DType t, How h, bool small = true) {
   const double n = static_cast<double>(h.n);
@@ -39,6 +48,7 @@ std::unique_ptr<KernelCase> sgd_case(const std::string& what, DType t, How h, bo
                                      .ema_decay = 0.99,
                                      .state = m.raw(state),
                                      .result = m.raw(result),
+                                     .rates = h.rates ? m.raw(some_rates())->data() : nullptr,
                                      .master = m.inout_accum("master", h.n, -1, 1),
                                      .grad = m.inout_accum("grad", h.n, -1, 1),
                                      .m = m.inout_accum("m", h.n, -1, 1),
@@ -61,6 +71,7 @@ void add_sgd_cases(CaseList& list) {
                             {.n = 515, .n_decay = 100, .copy = false, .norm = 0.5, .momentum = 0}));
     list.push_back(
         sgd_case(" average warming up", t, {.n = 1000, .n_decay = 400, .ema_share = 0.25f}));
+    list.push_back(sgd_case(" rates", t, {.n = 999, .n_decay = 501, .rates = true}));
     list.push_back(sgd_case(" halted", t, {.n = 1000, .n_decay = 400, .halted = 1}));
     list.push_back(sgd_case(" norm is NaN", t, {.n = 1000, .n_decay = 400, .norm = NAN}));
     list.push_back(sgd_case(" loss is infinite", t, {.n = 1000, .n_decay = 400, .loss = INFINITY}));

@@ -14,7 +14,7 @@ __global__ void sgd(Sgd p) {
   KRAIT_GRID_STRIDE(i, p.n) {
     if (step.active) {
       float weight = master[i], velocity = m[i];
-      step(weight, grad[i], velocity, i < p.n_decay);
+      step(weight, grad[i], velocity, i < p.n_decay, rate_at(p.rates, i));
       master[i] = weight;
       m[i] = velocity;
       if (p.ema) step.average(static_cast<float*>(p.ema)[i], weight);

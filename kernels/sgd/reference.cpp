@@ -17,7 +17,8 @@ void update(const Sgd& p, int64_t from, int64_t to) {
   A* const ema = static_cast<A*>(p.ema);
   T* const copy = static_cast<T*>(p.copy);
   if (step.active) {
-    for (int64_t i = from; i < to; ++i) step(master[i], grad[i], m[i], i < p.n_decay);
+    for (int64_t i = from; i < to; ++i)
+      step(master[i], grad[i], m[i], i < p.n_decay, A(rate_at(p.rates, i)));
     if (ema)
       for (int64_t i = from; i < to; ++i) step.average(ema[i], master[i]);
     if (copy)

@@ -3,7 +3,7 @@
 //   g' = g min(1, clip / (|g| + 1e-6))          |g|: the norm over all parameters, from the result
 //   g' = g' + wd p                              the first n_decay elements only
 //   m  = momentum m + g'
-//   p  = p - lr (nesterov ? g' + momentum m : m)
+//   p  = p - lr rate (nesterov ? g' + momentum m : m)
 //   ema = ema + (1 - ema_decay) (p - ema),  copy = p rounded,  g = 0
 // When |g| or the loss is not finite, or the run is halted, only the last happens: g = 0.
 #pragma once
@@ -20,15 +20,16 @@ struct Sgd {
   int64_t n_decay;  // so many, from the first, have weight decay
   double momentum, weight_decay;
   bool nesterov;
-  double clip;               // largest norm of the gradient; 0 or less: no clipping
-  double ema_decay;          // used where there is an ema
-  const StepState* state;    // (1) lr, ema_share
-  const StepResult* result;  // (1) grad_norm, loss, halted
-  void* master;              // (n) the parameters
-  void* grad;                // (n)
-  void* m;                   // (n)
-  void* ema;                 // (n) or null
-  void* copy;                // (n) or null: what the next forward pass computes with
+  double clip;                   // largest norm of the gradient; 0 or less: no clipping
+  double ema_decay;              // used where there is an ema
+  const StepState* state;        // (1) lr, ema_share
+  const StepResult* result;      // (1) grad_norm, loss, halted
+  const float* rates = nullptr;  // (n / rate_span, rounded up), of so many elements each, or null
+  void* master;                  // (n) the parameters
+  void* grad;                    // (n)
+  void* m;                       // (n)
+  void* ema;                     // (n) or null
+  void* copy;                    // (n) or null: what the next forward pass computes with
 };
 
 template <>
@@ -49,11 +50,11 @@ struct SgdStep {
         one_minus_ema(ema_share<A>(p.ema_decay, *p.state)),
         nesterov(p.nesterov),
         active(may_step(*p.result)) {}
-  KRAIT_HD void operator()(A& p, A g, A& m, bool decays) const {
+  KRAIT_HD void operator()(A& p, A g, A& m, bool decays, A rate) const {
     g *= scale;
     if (decays) g += p * decay;
     m = momentum * m + g;
-    p -= lr * (nesterov ? g + momentum * m : m);
+    p -= rate * lr * (nesterov ? g + momentum * m : m);
   }
   KRAIT_HD void average(A& ema, A p) const { ema += one_minus_ema * (p - ema); }
 };

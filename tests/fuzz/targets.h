@@ -15,7 +15,7 @@
 #include "engine/data/tar.h"
 #include "engine/io/checksum.h"
 #include "engine/io/pickle.h"
-#include "engine/io/state_dict.h"
+#include "engine/io/pth_training.h"
 
 namespace krait::fuzz {
 
@@ -40,6 +40,7 @@ inline void use(const PthValue& file, uint64_t bytes) {
   for (const bool average : {false, true})
     if (const StateDict s = find_state_dict(file, average); s.dict)
       tensors_of(*s.dict, bytes, "file");
+  if (find_state_dict(file, false).dict) training_of(file, bytes, "file");
 }
 
 inline void pth(Input data) {
