@@ -33,12 +33,6 @@ std::vector<int64_t> dims(const Shape& s) {
   return {s.dim.begin(), s.dim.begin() + s.rank};
 }
 
-std::string text(const std::vector<int64_t>& dims) {
-  std::string s = "(";
-  for (size_t i = 0; i < dims.size(); ++i) s += cat(i ? ", " : "", dims[i]);
-  return s + ")";
-}
-
 using Index = std::unordered_map<std::string, const StoredTensor*>;
 
 // Is it a weight? Not so the optimiser's tensors, the average, and the published model's rotation
@@ -64,14 +58,14 @@ void check_same_model(const Checkpoint& from, const Index& file, const ParamStor
     }
     ++matched;
     if (at->second->shape != dims(p.shape))
-      note(cat(p.name, " is ", text(at->second->shape), " in the file and ", p.shape,
+      note(cat(p.name, " is ", shape_text(at->second->shape), " in the file and ", p.shape,
                " in this model"));
   }
   KRAIT_INPUT(matched, from.path, ": is not a checkpoint: none of this model's ",
               params.all().size(), " parameters is in it");
   for (const auto& [name, t] : from.content.tensors)
     if (is_weight(name) && !params.find(name))
-      note(cat(name, " ", text(t.shape), " is not in this model"));
+      note(cat(name, " ", shape_text(t.shape), " is not in this model"));
   const std::string other = from.state ? from.state->model : "";
   KRAIT_INPUT(!differ, from.path, ": is of another model", other.empty() ? "" : " (", other,
               other.empty() ? ": " : "): ", first, "; ", differ,

@@ -9,6 +9,12 @@
 #include "engine/io/file.h"
 
 namespace krait {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string s = "(";
+  for (size_t i = 0; i < shape.size(); ++i) s += cat(i ? ", " : "", shape[i]);
+  return s + ")";
+}
 namespace {
 
 using nlohmann::json;

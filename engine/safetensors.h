@@ -25,6 +25,7 @@ struct StoredTensor {
   static StoredTensor raw(std::string dtype, std::vector<int64_t> shape, const void* data,
                           size_t bytes);
 };
+std::string shape_text(const std::vector<int64_t>& shape);  // "(10, 192)"
 
 struct SafeTensors {
   std::map<std::string, std::string> metadata;

@@ -6,11 +6,7 @@
 
 namespace krait {
 
-struct ModelIdentity {
-  ModelConfig config;
-  std::vector<std::string> names;    // registered models with these shapes, but for the classes
-  std::vector<std::string> assumed;  // what shapes cannot tell, and config only supposes
-};
+using ModelIdentity = Identity<ModelConfig>;
 
 // Nothing if these are not the weights of a model known here; `why` then says what is wrong, if
 // they look like one.

@@ -1,16 +1,12 @@
 // Names and shapes, compared.
 #include "models/shapes.h"
 
+#include "engine/safetensors.h"
+
 namespace krait {
 namespace {
 
 constexpr int64_t largest_size = 1 << 20;  // of any dimension; a configuration's check is stricter
-
-std::string text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += cat(i ? ", " : "", shape[i]);
-  return s + ")";
-}
 
 }  // namespace
 
@@ -26,10 +22,11 @@ std::string difference(const Shapes& weights, const Shapes& model) {
   for (const auto& [name, shape] : model) {
     const auto it = weights.find(name);
     if (it == weights.end()) return cat("there is no ", name);
-    if (it->second != shape) return cat(name, " is ", text(it->second), ", not ", text(shape));
+    if (it->second != shape)
+      return cat(name, " is ", shape_text(it->second), ", not ", shape_text(shape));
   }
   for (const auto& [name, shape] : weights)
-    if (!model.count(name)) return cat("there is ", name, " ", text(shape));
+    if (!model.count(name)) return cat("there is ", name, " ", shape_text(shape));
   return "";
 }
 
@@ -37,7 +34,7 @@ int ShapeReader::size(const std::string& name, size_t rank, size_t d) const {
   const auto it = shapes_.find(name);
   KRAIT_INPUT(it != shapes_.end(), "there is no ", name);
   KRAIT_INPUT(it->second.size() == rank && it->second[d] > 0 && it->second[d] <= largest_size, name,
-              " is of the shape ", text(it->second));
+              " is of the shape ", shape_text(it->second));
   return static_cast<int>(it->second[d]);
 }
 

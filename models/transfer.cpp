@@ -13,11 +13,6 @@ namespace {
 using Role = ParamStore::Role;
 using Values = std::vector<double>;
 
-std::string text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += cat(i ? ", " : "", shape[i]);
-  return s + ")";
-}
 std::vector<int64_t> dims(const Shape& s) {
   return {s.dim.begin(), s.dim.begin() + s.rank};
 }
@@ -75,7 +70,7 @@ class Transferring {
                 " parameters is in it");
     for (const auto& [name, t] : from_.content.tensors) {
       if (!is_weight(name) || to_.find(name)) continue;
-      const std::string what = cat(name, " ", text(t.shape));
+      const std::string what = cat(name, " ", shape_text(t.shape));
       if (is_table(name))
         done_.computed.push_back(what);
       else if (optional(name))
@@ -107,7 +102,7 @@ class Transferring {
       values_.emplace_back(&p, t.values());
       ++done_.loaded;
     } else if (of_head(p.name)) {
-      done_.dropped.push_back(cat(p.name, " ", text(t.shape)));
+      done_.dropped.push_back(cat(p.name, " ", shape_text(t.shape)));
       done_.fresh.push_back(shown(p));
     } else if (p.name == "patch_embed.proj.weight" && other_patches(t.shape, want)) {
       values_.emplace_back(&p, resample_patches(t.values(), static_cast<int>(t.shape[2]),
@@ -115,7 +110,8 @@ class Transferring {
       done_.resized.push_back(
           cat(p.name, ", patches of ", t.shape[2], " -> ", want[2], " pixels (pseudo-inverse)"));
     } else {
-      note(cat(p.name, " is ", text(t.shape), " in the file and ", p.shape, " in this model"));
+      note(
+          cat(p.name, " is ", shape_text(t.shape), " in the file and ", p.shape, " in this model"));
     }
   }
   // Do they differ in the patches' size alone, and is that allowed?

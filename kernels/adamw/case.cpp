@@ -1,8 +1,6 @@
 // Sizes at which AdamW is verified and measured.
 #include "kernels/common/case.h"
 
-#include <array>
-
 #include "kernels/adamw/adamw.h"
 
 namespace krait {
@@ -17,13 +15,6 @@ struct How {
   float ema_share = 0;
   bool rates = false;
 };
-
-// Among them 0: frozen.
-std::array<float, 64> some_rates() {
-  std::array<float, 64> rates{};
-  for (size_t i = 0; i < rates.size(); ++i) rates[i] = 0.25f * static_cast<float>(i % 5);
-  return rates;
-}
 
 std::unique_ptr<KernelCase> adamw_case(const std::string& what, DType t, How h, bool small = true) {
   const double per = (2 * 3 + 1 + (h.zero_grad ? 1 : 0) + (h.ema ? 2 : 0)) * 4.0 +

@@ -8,6 +8,7 @@
 //   }));
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -105,6 +106,13 @@ struct Cost {
   double exps = 0;          // exponentials, logarithms, reciprocals: a GPU has one unit for them
   double instructions = 0;  // issued on a GPU, by one lane: an instruction of a warp counts as 32
 };
+// Shares of the learning rate, for the optimisers' cases; among them 0: frozen.
+inline std::array<float, 64> some_rates() {
+  std::array<float, 64> rates{};
+  for (size_t i = 0; i < rates.size(); ++i) rates[i] = 0.25f * static_cast<float>(i % 5);
+  return rates;
+}
+
 struct CaseInfo {
   std::string size;  // "rows=8320 D=192"; the dtype is appended
   DType dtype = DType::f32;

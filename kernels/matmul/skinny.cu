@@ -8,6 +8,8 @@
 //     its terms, and columns of C may be in any order as long as those of B follow. So the
 //     columns are renamed: a lane's own 8 columns become what the product wants there.
 //   - Several products of the same sizes share the multiprocessors: grid line y has product y.
+#include <algorithm>
+
 #include "kernels/common/cuda.h"
 #include "kernels/common/device/async_copy.cuh"
 #include "kernels/common/device/dispatch.cuh"
@@ -246,7 +248,8 @@ template <class K>
 void launch(K* kernel, size_t bytes, const Matmul& p, const Launch& l) {
   KRAIT_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-  const unsigned x = blocks_for(p.m, tile, l.device.multiprocessors / p.count);
+  const unsigned x =
+      blocks_for(p.m, tile, std::max<int64_t>(l.device.multiprocessors / p.count, 1));
   kernel<<<dim3(x, static_cast<unsigned>(p.count)), threads, bytes, l.stream>>>(p);
 }
 

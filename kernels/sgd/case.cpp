@@ -1,7 +1,6 @@
 // Sizes at which SGD is verified and measured.
 #include "kernels/common/case.h"
 
-#include <array>
 #include <cmath>
 
 #include "kernels/sgd/sgd.h"
@@ -17,13 +16,6 @@ struct How {
   float loss = 0, ema_share = 0;
   bool rates = false;
 };
-
-// Among them 0: frozen.
-std::array<float, 64> some_rates() {
-  std::array<float, 64> rates{};
-  for (size_t i = 0; i < rates.size(); ++i) rates[i] = 0.25f * static_cast<float>(i % 5);
-  return rates;
-}
 
 std::unique_ptr<KernelCase> sgd_case(const std::string& what, DType t, How h, bool small = true) {
   const double n = static_cast<double>(h.n);

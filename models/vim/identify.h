@@ -8,11 +8,7 @@
 
 namespace krait {
 
-struct VimIdentity {
-  VimConfig config;
-  std::vector<std::string> names;    // registered models with these shapes, but for the classes
-  std::vector<std::string> assumed;  // what shapes cannot tell, and config only supposes
-};
+using VimIdentity = Identity<VimConfig>;
 
 // Nothing if these are not the weights of a Vision Mamba, every name and shape of them; `why` then
 // says what is wrong, if they look like one. The tables rope.freqs_cos and rope.freqs_sin, which

@@ -9,11 +9,7 @@
 
 namespace krait {
 
-struct VitIdentity {
-  VitConfig config;
-  std::vector<std::string> names;    // registered models with these shapes, but for the classes
-  std::vector<std::string> assumed;  // what shapes cannot tell, and config only supposes
-};
+using VitIdentity = Identity<VitConfig>;
 
 // Nothing if these are not the weights of a VisionTransformer known here, every name and shape of
 // them; `why` then says what is wrong, if they look like one.
