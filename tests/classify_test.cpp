@@ -199,7 +199,8 @@ TEST_CASE("classify: a folder of pictures, one of them broken, as the evaluation
   write_bytes(folder / "set/val/ant/1a.png", png_bytes(drawn_picture(9, 9, 1)).substr(0, 200));
 
   const std::string checkpoint = folder / "model/checkpoint.safetensors";
-  const std::string command = cat(checkpoint, " --batch-size 4 '", folder / "set/val", "'");
+  const std::string command =
+      cat(checkpoint, " --device cpu --batch-size 4 '", folder / "set/val", "'");
   const Result r = run_classify(folder, command + " --format jsonl");
   CHECK(r.code == 3);
   CHECK(r.err == cat("classify: ", folder / "set/val/ant/1a.png", " is cut off\n"));

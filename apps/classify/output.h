@@ -1,6 +1,7 @@
 // What classify prints: text, JSON lines or CSV.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <vector>

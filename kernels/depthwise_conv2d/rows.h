@@ -21,6 +21,12 @@ bool depthwise_conv2d_fwd_row_walk_supports(const DepthwiseConv2dFwd&, const Dev
 void depthwise_conv2d_bwd_strips(const DepthwiseConv2dBwd&, const Launch&);
 bool depthwise_conv2d_bwd_strips_supports(const DepthwiseConv2dBwd&, const Device&);
 size_t depthwise_conv2d_bwd_strips_scratch(const DepthwiseConv2dBwd&);
+
+void depthwise_conv2d_fwd_staged(const DepthwiseConv2dFwd&, const Launch&);
+bool depthwise_conv2d_fwd_staged_supports(const DepthwiseConv2dFwd&, const Device&);
+void depthwise_conv2d_bwd_staged(const DepthwiseConv2dBwd&, const Launch&);
+bool depthwise_conv2d_bwd_staged_supports(const DepthwiseConv2dBwd&, const Device&);
+size_t depthwise_conv2d_bwd_staged_scratch(const DepthwiseConv2dBwd&);
 #endif
 
 }  // namespace krait

@@ -72,14 +72,18 @@ if command -v python3 >/dev/null; then
   check "ctypes" python3 "$root/tests/install/krait.py" "$model" "${pictures[@]}"
   cp "$work/log" "$work/python.txt"
   check "Python and the program agree" same program.txt python.txt
-  # The same pixels out of memory, and from four threads at once.
+  # The same pixels out of memory, and from four threads at once: bit for bit the same there. One
+  # by one or three in a batch may differ by a rounding on a GPU (0.02 in bf16).
   check "ctypes: pixels, threads" env PYTHONPATH="$root/tests/install" PYTHONDONTWRITEBYTECODE=1 \
     python3 -c '
 import sys, threading, krait
 model = krait.Model(sys.argv[1])
 pixels = b"".join(bytes([c]) * 1440 for c in (20, 110, 230))
-expected = [model.classify(p) for p in sys.argv[2:]]
-assert len(set(map(tuple, expected))) == 3, "three different answers"
+one_by_one = [model.classify(p) for p in sys.argv[2:]]
+assert len(set(map(tuple, one_by_one))) == 3, "three different answers"
+expected = model.classify_pixels(pixels, 20, 24)
+for a, b in zip(one_by_one, expected, strict=True):
+    assert max(abs(x - y) for x, y in zip(a, b, strict=True)) < 0.02, (a, b)
 right = []
 def work():
     right.append(all(model.classify_pixels(pixels, 20, 24) == expected for _ in range(5)))
