@@ -164,6 +164,14 @@ TEST_CASE("classify: normalisation, crop and scale as trained; the average of th
                                   [](auto& metadata) { metadata.erase("pictures"); });
   Classifier before(old, {.device = "cpu", .batch = 1000});
   check_predictions(d, before, 1000);
+  for (const char* name : {"converted.safetensors", "converted.pth"}) {  // these take it along
+    const std::string to = d.folder / name;
+    REQUIRE(std::system(cat(KRAIT_BIN_DIR "/inspect_checkpoint ", d.checkpoint,
+                            " --average --convert ", to, " > ", d.folder / "inspect.log")
+                            .c_str()) == 0);
+    Classifier converted(to, {.device = "cpu", .batch = 1000});
+    check_predictions(d, converted, 1000);
+  }
   // Not the average: another answer.
   Classifier plain(d.checkpoint, {.device = "cpu", .weights = "model", .batch = 1});
   Classifier average(d.checkpoint, {.device = "cpu", .weights = "ema", .batch = 1});

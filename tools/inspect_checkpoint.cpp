@@ -29,6 +29,7 @@ struct Content {
   json rest = json::object();        // what is no tensor
   std::string stated_name;           // what the file says that it is
   std::optional<ModelConfig> own;    // the configuration in a checkpoint of this project
+  std::string pictures;              // class names and preparation, as JSON, if it says so
 };
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -98,6 +99,8 @@ void read_pytorch(const std::string& path, Content& c) {
   c.where = weights.key;
   c.average_where = average.key;
   if (weights.dict == &file) return;
+  if (const PthValue* text = file.find("pictures"); text && text->is(Kind::text))
+    c.pictures = text->text;
   uint64_t left = pth_budget(c.bytes);
   c.rest = plain(file, "", c, left, c.others);
   if (const PthValue* args = file.find("args"))
@@ -117,6 +120,8 @@ void read_safe(const std::string& path, Content& c) {
     else
       c.weights.emplace_back(name, std::move(t));
   }
+  if (const auto it = file.content.metadata.find("pictures"); it != file.content.metadata.end())
+    c.pictures = it->second;
   for (const auto& [key, value] : file.content.metadata) {
     const json parsed = json::parse(value, nullptr, false);
     c.rest[key] = parsed.is_discarded() ? json(value) : parsed;
@@ -344,6 +349,7 @@ void convert(Content c, Model m, const std::string& to, bool use_average) {
   if (to.ends_with(".safetensors")) {
     SafeTensors out;
     out.metadata["format"] = "pt";  // as PyTorch's programs expect
+    if (!c.pictures.empty()) out.metadata["pictures"] = c.pictures;
     out.tensors = std::move(c.weights);
     write_safetensors(to, out);
     return;
@@ -358,6 +364,7 @@ void convert(Content c, Model m, const std::string& to, bool use_average) {
   PthValue out = PthValue::dict();
   out.add("model", state_dict(c.weights));
   if (!c.average.empty()) out.add("model_ema", state_dict(c.average));
+  if (!c.pictures.empty()) out.add("pictures", PthValue::of(c.pictures));
   write_pth(to, out);
 }
 

@@ -102,8 +102,9 @@ Classifier::Classifier(const std::string& path, const ClassifierOptions& o)
   KRAIT_INPUT(1 <= o.batch && o.batch <= 65536, "a batch of ", o.batch, " pictures");
   const Checkpoint from = read_checkpoint(path);
   take_model(from);
-  pictures_ = from.state && !from.state->pictures.empty()
-                  ? test_pictures_from_json(from.state->pictures, path)
+  const auto pictures = from.content.metadata.find("pictures");  // converted files have it too
+  pictures_ = pictures != from.content.metadata.end()
+                  ? test_pictures_from_json(pictures->second, path)
                   : deduce_pictures(from, model_.img_size(), model_.num_classes());
   KRAIT_INPUT(o.class_names.empty() || std::ssize(o.class_names) == model_.num_classes(),
               o.class_names.size(), " class names were given, the model knows ",

@@ -67,6 +67,9 @@ SafeTensors weights_of(const PthValue& checkpoint, uint64_t size, const std::str
   if (const StateDict average = find_state_dict(checkpoint, true); average.dict)
     for (auto& [name, t] : tensors_of(*average.dict, size, path).tensors)
       content.tensors.emplace_back("ema." + name, std::move(t));
+  if (const PthValue* pictures = checkpoint.find("pictures");
+      pictures && pictures->is(PthValue::Kind::text))
+    content.metadata["pictures"] = pictures->text;
   return content;
 }
 

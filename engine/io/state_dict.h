@@ -23,7 +23,8 @@ struct NamedTensors {
 NamedTensors tensors_of(const PthValue& state_dict, uint64_t file_bytes, const std::string& path);
 
 // What a trainer of the PyTorch world saved, as our own checkpoints name it: the weights, and their
-// average with "ema." before every name. InputError if there are no weights in it.
+// average with "ema." before every name. Metadata "pictures": what `--convert` of
+// inspect_checkpoint took along. InputError if there are no weights in it.
 SafeTensors read_pth_weights(const std::string& path);
 // The same of a file that has been read, of so many bytes.
 SafeTensors weights_of(const PthValue& checkpoint, uint64_t file_bytes, const std::string& path);
