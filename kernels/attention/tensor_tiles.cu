@@ -39,43 +39,53 @@ struct Tile {
   Matrix<d> x, y;
   float2 of_query[tokens];
 };
-// What a block walks: x and y have L rows, so far apart.
-struct Walked {
-  const bf16 *x, *y;
-  int64_t x_row, y_row;
-  int L;
-  const float2* of_query;  // L rounded up to 16; null: none
-};
-// Calls use(tile, first) for the tokens from `first` on, tile after tile. Two tiles are in shared
-// memory or on their way. Rows from the L-th on, up to a multiple of 16, are zeros.
-template <int d, class F>
-__device__ __forceinline__ void walk(Tile<d> (&tiles)[2], const Walked& w, F&& use) {
-  auto fetch = [&](int first) {
-    if (first < w.L) {
-      auto& to = tiles[first / tokens % 2];
-      const int rows = min((w.L - first + own - 1) / own * own, tokens);
+// The walk of a block over the L rows of x and y. Two tiles are in shared memory or on their way,
+// from the start. Rows from the L-th on, up to a multiple of 16, are zeros.
+template <int d>
+class Walk {
+ public:
+  // Rows are x_row and y_row apart; of_query has L rounded up to 16, or is null.
+  __device__ Walk(Tile<d> (&tiles)[2], int L, const bf16* x, int64_t x_row, const bf16* y,
+                  int64_t y_row, const float2* of_query)
+      : tiles_(tiles), x_(x), y_(y), of_query_(of_query), x_row_(x_row), y_row_(y_row), L_(L) {
+    fetch(0);
+    fetch(tokens);
+  }
+  // Calls use(tile, first) for the tokens from `first` on, tile after tile.
+  template <class F>
+  __device__ __forceinline__ void each(F&& use) {
+    for (int first = 0; first < L_; first += tokens) {
+      wait_for_async_groups_but<1>();
+      __syncthreads();  // the tile is there for all
+      use(tiles_[first / tokens % 2], first);
+      __syncthreads();  // and was used by all
+      fetch(first + 2 * tokens);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void fetch(int first) {
+    if (first < L_) {
+      auto& to = tiles_[first / tokens % 2];
+      const int rows = min((L_ - first + own - 1) / own * own, tokens);
       for (int i = threadIdx.x; i < rows * (d / 8); i += blockDim.x) {
         const int r = i / (d / 8), unit = i % (d / 8), t = first + r;
         const int at = place_of<d>(r, unit);
-        async_copy_16(&to.x[r][at], w.x + t * w.x_row + 8 * unit, t < w.L);
-        async_copy_16(&to.y[r][at], w.y + t * w.y_row + 8 * unit, t < w.L);
+        async_copy_16(&to.x[r][at], x_ + t * x_row_ + 8 * unit, t < L_);
+        async_copy_16(&to.y[r][at], y_ + t * y_row_ + 8 * unit, t < L_);
       }
-      if (w.of_query)
+      if (of_query_)
         for (int i = threadIdx.x * 2; i < rows; i += blockDim.x * 2)
-          async_copy_16(&to.of_query[i], w.of_query + first + i, true);
+          async_copy_16(&to.of_query[i], of_query_ + first + i, true);
     }
     close_async_group();  // also an empty one: they are counted
-  };
-  fetch(0);
-  fetch(tokens);
-  for (int first = 0; first < w.L; first += tokens) {
-    wait_for_async_groups_but<1>();
-    __syncthreads();  // the tile is there for all
-    use(tiles[first / tokens % 2], first);
-    __syncthreads();  // and was used by all
-    fetch(first + 2 * tokens);
   }
-}
+  Tile<d> (&tiles_)[2];
+  const bf16 *x_, *y_;
+  const float2* of_query_;
+  int64_t x_row_, y_row_;
+  int L_;
+};
 
 // ---- 16 rows of a warp. Lane i has, of them, rows i / 4 and i / 4 + 8 ("half" 0 and 1); see
 // multiply_add for which columns.
@@ -214,12 +224,12 @@ __global__ void __launch_bounds__(32 * query_warps, 2) fwd(AttentionFwd p) {
   const int L = static_cast<int>(p.L);
   const bf16* from = static_cast<const bf16*>(p.qkv) + head.qkv(p);
   const float scale = static_cast<float>(p.scale), scale2 = scale * log2e;
+  Walk<d> keys(tiles, L, from + W, row, from + 2 * W, row, nullptr);
   Factor<d> q;
   load_rows<d>(q, from, row, w.first, L);
   Sum<d> sum = {};
   float most[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};  // total: this lane's part
-  const Walked keys{from + W, from + 2 * W, row, row, L, nullptr};
-  walk<d>(tiles, keys, [&](const Tile<d>& tile, int first) {
+  keys.each([&](const Tile<d>& tile, int first) {
     if (w.first >= L) return;
     const int count = min(L - first, tokens);
     for (int t = 0; t < count; t += own) {
@@ -285,6 +295,7 @@ __global__ void __launch_bounds__(32 * query_warps, 2)
   const int L = static_cast<int>(p.L), lane = threadIdx.x % 32;
   const bf16* from = static_cast<const bf16*>(p.qkv) + head.qkv(p);
   const float scale = static_cast<float>(p.scale), scale2 = scale * log2e;
+  Walk<d> keys(tiles, L, from + W, row, from + 2 * W, row, nullptr);
   Factor<d> q, dy;
   load_rows<d>(q, from, row, w.first, L);
   load_rows<d>(dy, static_cast<const bf16*>(p.dy) + head.y(p), W, w.first, L);
@@ -311,8 +322,7 @@ __global__ void __launch_bounds__(32 * query_warps, 2)
     }
   }
   Sum<d> dq = {};
-  const Walked keys{from + W, from + 2 * W, row, row, L, nullptr};
-  walk<d>(tiles, keys, [&](const Tile<d>& tile, int first) {
+  keys.each([&](const Tile<d>& tile, int first) {
     if (w.first >= L) return;
     const int count = min(L - first, tokens);
     for (int t = 0; t < count; t += own) {
@@ -347,13 +357,13 @@ __global__ void __launch_bounds__(32 * key_warps, 3)
   const int L = static_cast<int>(p.L);
   const bf16* from = static_cast<const bf16*>(p.qkv) + head.qkv(p);
   const float scale = static_cast<float>(p.scale), scale2 = scale * log2e;
+  Walk<d> queries(tiles, L, from, row, static_cast<const bf16*>(p.dy) + head.y(p), W,
+                  of_query + w.head * padded(p));
   Factor<d> k, v;
   load_rows<d>(k, from + W, row, w.first, L);
   load_rows<d>(v, from + 2 * W, row, w.first, L);
   Sum<d> dk = {}, dv = {};
-  const Walked queries{
-      from, static_cast<const bf16*>(p.dy) + head.y(p), row, W, L, of_query + w.head * padded(p)};
-  walk<d>(tiles, queries, [&](const Tile<d>& tile, int first) {
+  queries.each([&](const Tile<d>& tile, int first) {
     if (w.first >= L) return;
     const int count = min(L - first, tokens);
     for (int t = 0; t < count; t += own) {
