@@ -26,6 +26,9 @@ CaseInfo info(const Size& z, DType t, bool backward) {
                    .flops = (backward ? 10 : 4) * scores * d,
                    .matrix = true,
                    .exps = scores},
+          // One token: the reference makes almost no error, but p = exp(s - lse) may be a rounding
+          // from 1.
+          .slack = z.L == 1 ? 4.0 : 1.0,
           .small = z.small};
 }
 
@@ -102,6 +105,10 @@ void add_attention_cases(CaseList& list) {
       {.B = 1, .L = 130, .heads = 1, .d = 32},
       {.B = 2, .L = 50, .heads = 3, .d = 64},
       {.B = 1, .L = 70, .heads = 2, .d = 64, .most = 4},
+      // One token, a row more than 16, and more tokens than a block has.
+      {.B = 2, .L = 1, .heads = 3, .d = 64},
+      {.B = 3, .L = 17, .heads = 2, .d = 32},
+      {.B = 1, .L = 197, .heads = 2, .d = 64},
       {.B = 1, .L = 33, .heads = 1, .d = 100},
       {.B = 1, .L = 20, .heads = 1, .d = 256},
       {.B = 128, .L = 197, .heads = 3, .d = 64, .small = false},
@@ -109,8 +116,8 @@ void add_attention_cases(CaseList& list) {
   };
   for (DType t : {DType::f32, DType::bf16})
     for (const Size& z : sizes) {
-      add_forward(list, t, z, z.L != 7);
-      add_backward(list, t, z, z.L == 50 || z.L == 7);
+      add_forward(list, t, z, z.L != 7 && z.L != 17);
+      add_backward(list, t, z, z.L == 50 || z.L == 7 || z.L == 17);
     }
 }
 

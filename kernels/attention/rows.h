@@ -26,6 +26,12 @@ bool attention_bwd_openmp_supports(const AttentionBwd&, const Device&);
 void attention_bwd_openmp(const AttentionBwd&, const Launch&);
 
 #if KRAIT_CUDA
+bool attention_fwd_tensor_tiles_supports(const AttentionFwd&, const Device&);
+void attention_fwd_tensor_tiles(const AttentionFwd&, const Launch&);
+bool attention_bwd_tensor_tiles_supports(const AttentionBwd&, const Device&);
+size_t attention_bwd_tensor_tiles_scratch(const AttentionBwd&);
+void attention_bwd_tensor_tiles(const AttentionBwd&, const Launch&);
+
 bool attention_fwd_key_tiles_supports(const AttentionFwd&, const Device&);
 void attention_fwd_key_tiles(const AttentionFwd&, const Launch&);
 bool attention_bwd_key_tiles_supports(const AttentionBwd&, const Device&);
