@@ -169,8 +169,8 @@ TEST_CASE("classify: normalisation, crop and scale as trained; the average of th
     REQUIRE(std::system(cat(KRAIT_BIN_DIR "/inspect_checkpoint ", d.checkpoint,
                             " --average --convert ", to, " > ", d.folder / "inspect.log")
                             .c_str()) == 0);
-    Classifier converted(to, {.device = "cpu", .batch = 1000});
-    check_predictions(d, converted, 1000);
+    Classifier converted(to, {.device = "cpu", .batch = 100});
+    check_predictions(d, converted, 100);
   }
   // Not the average: another answer.
   Classifier plain(d.checkpoint, {.device = "cpu", .weights = "model", .batch = 1});
