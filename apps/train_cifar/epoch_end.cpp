@@ -130,6 +130,8 @@ Evaluation Trainer::evaluate() {
     channel_.exchange();  // waits for the batch before this one
   }
   channel_.drain();
+  ctx_.training = was_training;
+  if (ctx_.measuring()) return {};
   Totals mine, t;
   ctx_.download(&mine, test_totals_, sizeof mine);
   for (const Totals& of : ranks_.gather(mine)) {
@@ -138,7 +140,6 @@ Evaluation Trainer::evaluate() {
     t.top1 += of.top1;
     t.top5 += of.top5;
   }
-  ctx_.training = was_training;
   const double n = std::max<int64_t>(t.count, 1);
   Evaluation e{t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n, {}};
   e.predictions.resize(test_data_->count());

@@ -163,7 +163,11 @@ TrainOptions with_world(TrainOptions o, Ranks& ranks) {
               ranks.size() == 1 ? " process was" : " processes were",
               " started (by mpirun -n, srun -n or torchrun --nproc-per-node)");
   o.world_size = ranks.size();
-  ranks.check_same("options", to_json(o));
+  const std::string first = ranks.first_text(ranks.rank() == 0 ? to_json(o) : "");
+  const std::string own = changed_options(o, first);
+  const std::string others = ranks.first_text(
+      own.empty() ? "" : cat("rank ", ranks.rank(), " has other options than rank 0: ", own));
+  KRAIT_INPUT(others.empty(), others);
   if (ranks.rank() > 0) o.output_dir.clear();
   return o;
 }

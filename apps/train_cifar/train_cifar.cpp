@@ -1,6 +1,7 @@
 // train_cifar: trains, evaluates and resumes a Vision Mamba. Start reading here:
 // this file -> trainer.cpp (one step) -> models/vim/vim.cpp -> engine/ops/norm.cpp ->
 // kernels/norm/reference.cpp -> kernels/norm/*.cu -> engine/tape.h.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
@@ -12,13 +13,15 @@
 
 namespace {
 
-int run(int argc, char** argv, krait::Ranks& ranks) {
-  using namespace krait;
+using namespace krait;
+
+int run(int argc, char** argv, Ranks& ranks, std::unique_ptr<Trainer>& made) {
   std::optional<TrainOptions> options = parse_options(argc, argv);
   if (!options) return 0;  // --help
   options->command = shell_line(argc, argv);
   watch_for_interrupt();
-  Trainer trainer(*options, ranks);
+  made = std::make_unique<Trainer>(*options, ranks);
+  Trainer& trainer = *made;
   trainer.print_summary();
   if (options->eval) {
     const Evaluation e = trainer.evaluate();
@@ -46,7 +49,7 @@ int run(int argc, char** argv, krait::Ranks& ranks) {
 
 // Says what went wrong, once: what happens to one rank mostly happens to all, and rank 0 speaks
 // first and ends the others.
-int failed(krait::Ranks* ranks, const char* what, int status) {
+int failed(Ranks* ranks, const char* what, int status) {
   if (!ranks || ranks->size() == 1) {
     fmt::print(stderr, "train_cifar: {}\n", what);
     return status;
@@ -66,11 +69,12 @@ int failed(krait::Ranks* ranks, const char* what, int status) {
 
 int main(int argc, char** argv) {
   std::unique_ptr<krait::Ranks> ranks;
+  std::unique_ptr<krait::Trainer> trainer;  // out here: after an error it may wait for lost ranks
   try {
     ranks = krait::start_ranks();
     // Rank 0 speaks for all; the others say only what goes wrong.
     if (ranks->rank() > 0 && !std::freopen("/dev/null", "w", stdout)) std::perror("/dev/null");
-    return run(argc, argv, *ranks);
+    return run(argc, argv, *ranks, trainer);
   } catch (const krait::InputError& e) {  // what the user gave is wrong
     return failed(ranks.get(), e.what(), 2);
   } catch (const std::exception& e) {
