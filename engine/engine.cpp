@@ -216,7 +216,7 @@ void Tape::watch(Tensor& leaf, Tensor grad) {
                     .dtype = grad ? grad.dtype() : leaf.dtype(),
                     .row_stride = leaf.contiguous() ? -1 : leaf.row_stride(),
                     .grad = grad});
-  slots_.back().started = bool(grad);
+  slots_.back().given = slots_.back().started = bool(grad);
 }
 Tensor Tape::grad(const Tensor& watched) const {
   const int32_t slot = slot_of(watched);
@@ -291,6 +291,7 @@ Tape::Target Tape::into(Context& ctx, const Tensor& input) {
   const bool accumulate = started(slot);
   Tensor& g = grad_memory(ctx, slot);
   slots_[slot].started = true;
+  if (watcher_ && slots_[slot].given) watcher_->written(g.data());
   if (input.shape() != g.shape() && input.contiguous() && g.contiguous())
     return {g.viewed(input.shape()), accumulate};  // the input was a view of the watched tensor
   return {g, accumulate};
@@ -330,6 +331,7 @@ void Tape::walk(Context& ctx) {
     Step step(ctx, *this, node.outputs);
     if (node.split_of >= 0) slots_[node.split_of].split = false;
     if (used) node.backward(ctx, step);
+    if (watcher_) watcher_->step_over();
     for (int32_t slot : node.outputs) slots_[slot].grad = {};  // no earlier op can read them
   }
 }

@@ -48,6 +48,16 @@ class Tape {
   };
   using Backward = std::function<void(Context&, Step&)>;
 
+  // Is told, while backward() walks, which gradients are written to.
+  class Watcher {
+   public:
+    virtual ~Watcher() = default;
+    // The step that runs writes to this gradient, memory that watch() was given.
+    virtual void written(const void* gradient) = 0;
+    virtual void step_over() = 0;  // its kernels are queued
+  };
+  void set_watcher(Watcher* watcher) { watcher_ = watcher; }  // must outlive backward()
+
   // Asks for the gradient of `leaf`, added into `grad` when given (it may be of another type).
   void watch(Tensor& leaf, Tensor grad = {});
   // Notes that op `name` computed `outputs` from `inputs`. Does nothing if no input is
@@ -80,6 +90,7 @@ class Tape {
     DType dtype;
     int64_t row_stride;  // of the value, and so of its gradient; -1: packed
     Tensor grad;
+    bool given = false;    // grad is memory that watch() was given
     bool started = false;  // has something been written into grad?
     bool split = false;    // are its parts collecting it?
     int32_t whole = -1;    // the slot whose columns [from, ..) this is
@@ -93,6 +104,7 @@ class Tape {
   bool started(int32_t slot) const;
   uint32_t id_;
   Tape* outer_ = nullptr;
+  Watcher* watcher_ = nullptr;
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
 };

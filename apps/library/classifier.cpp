@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "apps/train_cifar/convert.h"
 #include "engine/data/image_folder.h"
@@ -125,7 +126,9 @@ Classifier::Classifier(const std::string& path, const ClassifierOptions& o)
 
   rest_ = pictures_.how;
   rest_.crop = Crop::none;
-  staging_ = std::make_unique<DeviceDataset>(ctx_, classes(), batch_, input_size(), batch_);
+  std::vector<int32_t> own_slot(batch_);
+  std::iota(own_slot.begin(), own_slot.end(), 0);
+  staging_ = std::make_unique<DeviceDataset>(ctx_, classes(), batch_, input_size(), own_slot);
   state_ = ctx_.persistent({int64_t(sizeof(StepState))}, DType::u8);
   totals_ = ctx_.persistent({int64_t(sizeof(Totals))}, DType::u8);
   predictions_ = ctx_.persistent({batch_ * int64_t(sizeof(Prediction))}, DType::u8);

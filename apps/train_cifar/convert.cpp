@@ -92,7 +92,7 @@ Schedule schedule_of(const TrainOptions& o) {
   const auto at = std::find_if(std::begin(kinds), std::end(kinds),
                                [&](const auto& k) { return o.sched == k.first; });
   KRAIT_INPUT(at != std::end(kinds), "--sched is '", o.sched, "', which there is not");
-  const double batch = static_cast<double>(o.batch_size);
+  const double batch = static_cast<double>(o.batch_size * o.world_size);
   return {.lr = o.unscale_lr ? o.lr : o.lr * batch / 512,
           .warmup_lr = o.warmup_lr,
           .min_lr = o.min_lr,

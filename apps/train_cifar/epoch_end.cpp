@@ -109,9 +109,9 @@ void Trainer::save(bool best) {
 Evaluation Trainer::evaluate() {
   const bool was_training = std::exchange(ctx_.training, false);
   ctx_.fill(test_totals_, 0);
-  const int64_t most = std::min(part_, test_data_->count());
-  for (int64_t first = 0; first < test_data_->count(); first += most) {
-    const int64_t B = std::min(most, test_data_->count() - first);  // the last batch may be smaller
+  const int64_t most = std::min(part_, test_to_ - test_from_);
+  for (int64_t first = test_from_; first < test_to_; first += most) {
+    const int64_t B = std::min(most, test_to_ - first);  // the last batch may be smaller
     auto infer = [&] {
       auto [images, targets] = test_data_->batch(ctx_, B, plain_, false, type_);
       Tensor logits = model_.logits(ctx_, params_, images);
@@ -130,13 +130,24 @@ Evaluation Trainer::evaluate() {
     channel_.exchange();  // waits for the batch before this one
   }
   channel_.drain();
-  Totals t;
-  ctx_.download(&t, test_totals_, sizeof t);
   ctx_.training = was_training;
+  if (ctx_.measuring()) return {};
+  Totals mine, t;
+  ctx_.download(&mine, test_totals_, sizeof mine);
+  for (const Totals& of : ranks_.gather(mine)) {
+    t.loss += of.loss;
+    t.count += of.count;
+    t.top1 += of.top1;
+    t.top5 += of.top5;
+  }
   const double n = std::max<int64_t>(t.count, 1);
   Evaluation e{t.loss / n, 100.0 * t.top1 / n, 100.0 * t.top5 / n, {}};
   e.predictions.resize(test_data_->count());
   ctx_.download(e.predictions.data(), predictions_, e.predictions.size() * sizeof(Prediction));
+  for (int r = 0; r < ranks_.size(); ++r) {
+    const auto [from, to] = part_of(test_data_->count(), r, ranks_.size());
+    ranks_.broadcast(e.predictions.data() + from, (to - from) * sizeof(Prediction), r);
+  }
   return e;
 }
 

@@ -161,12 +161,12 @@ void optimiser_options(TrainOptions& o, F& f) {
   const double tiny = 1e-300, huge = 1e300;
   f.group("Optimiser and schedule");
   f.number("epochs", o.epochs, 1, 1000000, "passes over the training set");
-  f.number("batch-size", o.batch_size, 1, 1000000, "pictures in a step");
+  f.number("batch-size", o.batch_size, 1, 1000000, "pictures in a step of each process");
   f.number("accumulate", o.accumulate, 1, 1000000,
            "a step's batch in so many parts, each with draws of its own, to need less memory");
   f.choice("opt", o.opt, {"adamw", "adam", "sgd", "nesterov", "momentum"},
            "sgd is nesterov, as timm has it; momentum: without looking ahead");
-  f.number("lr", o.lr, 0, 1000, "learning rate at batch 512; scaled by batch / 512");
+  f.number("lr", o.lr, 0, 1000, "learning rate at batch 512; scaled by batch x processes / 512");
   f.flag("unscale-lr", "--unscale-lr", o.unscale_lr, "take --lr as it is");
   f.choice("sched", o.sched, {"cosine", "linear", "tanh", "step", "constant"},
            "learning rate after the warm-up");
@@ -203,6 +203,11 @@ void run_options(TrainOptions& o, F& f) {
   f.list("kernel", o.kernel, "NAME=VARIANT", "use this variant of a kernel; may be repeated");
   f.choice("remake", o.remake, {"auto", "on", "off"},
            "run layers again in the backward pass, to keep less; auto: if memory needs it");
+  f.number("world_size", o.world_size, 1, 1 << 20,
+           "processes that train together; mpirun, srun or torchrun says it, and a number given "
+           "here must agree");
+  f.number("bucket-mb", o.bucket_mb, 0.001, 4096,
+           "MB of gradients that several processes add up at once, while the backward pass runs");
   f.flag("eager", "--eager", o.eager, "launch kernels one by one, not as one CUDA graph");
   f.number("max-minutes", o.max_minutes, 0, 1e9, "save and stop after so long; 0: no limit");
   f.number("print-every", o.print_every, 1, 1e9, "steps between lines, where there is no terminal");

@@ -416,7 +416,8 @@ std::string changed_options(const TrainOptions& now, const std::string& saved_js
                                               "resample-patches", "data-path",  "max-minutes",
                                               "print-every",      "eager",      "remake",
                                               "recipe",           "eval-every", "target-acc1",
-                                              "num_workers",      "cache-gb",   "pin-mem"};
+                                              "num_workers",      "cache-gb",   "pin-mem",
+                                              "bucket-mb"};
   const auto current = as_json(now);
   std::string s;
   for (const auto& [name, value] : current.items()) {

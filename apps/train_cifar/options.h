@@ -78,6 +78,8 @@ struct TrainOptions {
   std::vector<std::string> kernel;  // "NAME=VARIANT", as given, and taken apart:
   std::vector<std::pair<std::string, std::string>> kernels;
   std::string remake = "auto";  // layers in the backward pass, rather than keeping what they made
+  int64_t world_size = 1;       // processes that train together; the launcher says it
+  double bucket_mb = 4;         // of gradients that they add up at once
   bool eager = false;           // launch kernels one by one rather than as a captured graph
   double max_minutes = 0;       // 0: no limit
   int64_t print_every = 50;

@@ -11,13 +11,14 @@ struct Refused {
   const char* reason;
 };
 
-constexpr const char* one_process = "training runs in one process on one device";
+constexpr const char* launched =
+    "the launcher's variables say it (mpirun, srun, torchrun; RANK, WORLD_SIZE, MASTER_ADDR)";
 constexpr const char* noise =
     "a learning rate with noise is not built: none of the published recipes uses it";
 
 const std::vector<Refused>& refused() {
   static const std::vector<Refused> list = {
-      {"--gpu", "one GPU is used; CUDA_VISIBLE_DEVICES says which"},
+      {"--gpu", "a process uses one GPU: the one of its local rank in CUDA_VISIBLE_DEVICES"},
       {"--model-ema-force-cpu", "the average lies beside the weights, 4 bytes per parameter"},
       {"--lr-noise", noise},
       {"--lr-noise-pct", noise},
@@ -30,12 +31,10 @@ const std::vector<Refused>& refused() {
       {"--inat-category", "iNaturalist is not among the data sets"},
       {"--start_epoch", "the checkpoint of --resume says where it stopped"},
       {"--start-epoch", "the checkpoint of --resume says where it stopped"},
-      {"--dist-eval", one_process},
-      {"--distributed", one_process},
-      {"--world_size", one_process},
-      {"--dist_url", one_process},
-      {"--local-rank", one_process},
-      {"--local_rank", one_process},
+      {"--distributed", launched},
+      {"--dist_url", launched},
+      {"--local-rank", launched},
+      {"--local_rank", launched},
       {"--if_amp", "half precision with loss scaling is not built; --precision bf16 needs none"},
       {"--no_amp", "say --precision fp32 or tf32"},
       {"--if_nan2num",
@@ -62,8 +61,8 @@ const std::vector<Refused>& refused_values() {
   return list;
 }
 
-constexpr const char* nothing_new[] = {"--no_nan2num", "--no_random_cls_token_position",
-                                       "--no_random_token_rank"};
+constexpr const char* nothing_new[] = {"--dist-eval", "--no_nan2num",
+                                       "--no_random_cls_token_position", "--no_random_token_rank"};
 
 }  // namespace
 

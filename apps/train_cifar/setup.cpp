@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <limits>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "apps/train_cifar/convert.h"
@@ -38,15 +39,20 @@ Dataset load_set(const TrainOptions& o, bool train) {
 
 std::unique_ptr<BatchSource> source_of(Context& ctx, const Dataset& set, const TrainOptions& o,
                                        const AugmentOptions& augment, bool train,
-                                       int64_t all_pictures) {
+                                       int64_t all_pictures, const Ranks& ranks) {
   if (set.files.empty()) return std::make_unique<DeviceDataset>(ctx, set);
   const double share = static_cast<double>(set.count()) / static_cast<double>(all_pictures);
+  const int64_t part = o.batch_size / o.accumulate;
+  const auto [from, to] = part_of(set.count(), ranks.rank(), ranks.size());
   return std::make_unique<FolderSource>(
       ctx, set,
-      FolderOptions{.batch = std::min(o.batch_size / o.accumulate, set.count()),
+      FolderOptions{.batch = train ? part : std::clamp<int64_t>(to - from, 1, part),
                     .train = train,
                     .augment = augment,
                     .repeats = train && o.repeated_aug ? 3 : 1,
+                    .share = train ? share_of(part, ranks.rank(), ranks.size()) : Share{},
+                    .from = train ? 0 : from,
+                    .to = train ? set.count() : to,
                     .threads = workers(o),
                     .cache_bytes = static_cast<size_t>(o.cache_gb * share * (1 << 30)),
                     .pinned = o.pin_mem});
@@ -150,10 +156,27 @@ const TrainOptions& as_trained(TrainOptions& o, const Checkpoint& from) {
   return o;
 }
 
+// The options as the launcher completes them.
+TrainOptions with_world(TrainOptions o, Ranks& ranks) {
+  KRAIT_INPUT(!o.given.count("world_size") || o.world_size == ranks.size(), "--world_size is ",
+              o.world_size, ", and ", ranks.size(),
+              ranks.size() == 1 ? " process was" : " processes were",
+              " started (by mpirun -n, srun -n or torchrun --nproc-per-node)");
+  o.world_size = ranks.size();
+  const std::string first = ranks.first_text(ranks.rank() == 0 ? to_json(o) : "");
+  const std::string own = changed_options(o, first);
+  const std::string others = ranks.first_text(
+      own.empty() ? "" : cat("rank ", ranks.rank(), " has other options than rank 0: ", own));
+  KRAIT_INPUT(others.empty(), others);
+  if (ranks.rank() > 0) o.output_dir.clear();
+  return o;
+}
+
 }  // namespace
 
-Trainer::Trainer(const TrainOptions& options)
-    : options_(options),
+Trainer::Trainer(const TrainOptions& options, Ranks& ranks)
+    : ranks_(ranks),
+      options_(with_world(options, ranks)),
       resumed_(checkpoint_of(options)),
       test_set_(load_set(as_trained(options_, resumed_), false)),
       train_set_(options.eval ? Dataset() : load_set(options, true)),
@@ -163,23 +186,27 @@ Trainer::Trainer(const TrainOptions& options)
       params_([this](ParamStore& s) { model_.declare(s); }),
       channel_(ctx_),
       graph_(options.eager ? never : 3),
-      update_graph_(options.eager ? never : 3),
+      part_graph_(options.eager ? never : 3),
       evaluation_graphs_(options.eager ? never : 1),
       started_(std::chrono::steady_clock::now()) {
   ctx_.allow_tf32 = options_.precision == "tf32";
   for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
   const int64_t B = options_.batch_size;
-  KRAIT_INPUT(options_.eval || train_set_.count() >= B, "--batch-size is ", B, "; ",
+  whole_ = B * ranks_.size();
+  KRAIT_INPUT(options_.eval || train_set_.count() >= whole_, "--batch-size is ", B,
+              ranks_.size() > 1 ? cat(" on each of ", ranks_.size(), " ranks") : "", "; ",
               train_set_.name, " has ", train_set_.count(), " training pictures");
   if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
-  steps_per_epoch_ = std::max<int64_t>(1, train_set_.count() / B);
+  steps_per_epoch_ = std::max<int64_t>(1, train_set_.count() / whole_);
   part_ = B / options_.accumulate;
 
   plain_ = test_pictures(options_, test_set_, model_.img_size());
   augment_ = training_pictures(options_, test_set_, model_.img_size());
   const int64_t pictures = train_set_.count() + test_set_.count();
-  if (!options_.eval) train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures);
-  test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures);
+  if (!options_.eval)
+    train_data_ = source_of(ctx_, train_set_, options_, augment_, true, pictures, ranks_);
+  test_data_ = source_of(ctx_, test_set_, options_, plain_, false, pictures, ranks_);
+  std::tie(test_from_, test_to_) = part_of(test_set_.count(), ranks_.rank(), ranks_.size());
   schedule_ = schedule_of(options_);
   optimizer_ = optimizer_options(options_);
   objective_ =
@@ -203,6 +230,7 @@ Trainer::Trainer(const TrainOptions& options)
   if (!options_.eval)
     if (const auto rates = learning_rates(options_, params_); !rates.empty())
       params_.set_rates(ctx_, rates);
+  start_alike();
   now_.model = model_name_;
   now_.config = model_.to_json();
   now_.options = to_json(options_);
@@ -230,10 +258,36 @@ void Trainer::load(const std::string& path) {
     now_.step = now_.epoch * steps_per_epoch_;
     now_.optimizer_ahead = static_cast<int64_t>(resumed_.foreign->step - now_.step);
   }
+  // Another batch (of fewer ranks, say) has other steps: it goes on at the same place in the epoch.
+  const auto before = [&](const char* name) {
+    const std::string text = saved_option(before_this->options, name);
+    return text.empty() ? 0 : std::atoll(text.c_str());
+  };
+  const int64_t batch = before("batch-size") * std::max<int64_t>(1, before("world_size"));
+  if (resumed_.state && !options_.eval && batch > 0 && batch != whole_) {
+    const auto step = now_.epoch * steps_per_epoch_ +
+                      std::min(now_.step_in_epoch * batch / whole_, steps_per_epoch_ - 1);
+    now_.optimizer_ahead += static_cast<int64_t>(now_.step) - step;
+    now_.step = step;
+  }
   if (const std::string changed = changed_options(options_, now_.options);
       !options_.eval && !changed.empty())
     fmt::print("changed since the checkpoint: {}\n", changed);
   resumed_.content = {};  // the file's bytes are no longer needed
+}
+
+// All ranks have the same numbers by now, unless their machines compute differently or their files
+// differ: rank 0's count.
+void Trainer::start_alike() {
+  using Role = ParamStore::Role;
+  ranks_.check_same("a checkpoint", cat(now_.step, " ", now_.seed));
+  for (Role role : {Role::master, Role::moment1, Role::moment2, Role::ema})
+    ranks_.broadcast(ctx_, params_.flat(role));
+  if (ranks_.size() > 1) params_.refresh_copy(ctx_);
+  if (options_.eval) return;
+  if (auto sum = ranks_.make_sum(ctx_))
+    sum_ = std::make_unique<GradientSum>(ctx_, std::move(sum), params_,
+                                         static_cast<int64_t>(options_.bucket_mb * 1e6 / 4));
 }
 
 // Finds out what a step needs and takes it from the device, re-making layers if it does not fit
@@ -243,6 +297,7 @@ void Trainer::reserve_memory() {
     const int64_t keep = std::exchange(part_, part);
     const size_t bytes = ctx_.measure([&] {
       if (!options_.eval) {
+        if (options_.accumulate > 1) forward_backward(ctx_, false);
         forward_backward(ctx_);
         update(ctx_);
         ctx_.training = false;
@@ -253,7 +308,7 @@ void Trainer::reserve_memory() {
     part_ = keep;
     return bytes;
   };
-  const size_t free = free_memory(ctx_.device().backend);
+  const size_t free = ranks_.smallest(free_memory(ctx_.device().backend));
   ctx_.remake_layers = options_.remake == "on";
   size_t bytes = need(part_);
   if (bytes > free && options_.remake == "auto" && !options_.eval) {
@@ -294,6 +349,10 @@ void Trainer::print_summary() const {
                                   : "fp32",
              human_bytes(ctx_.arena().size()),
              ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
+  if (!ranks_.name().empty())
+    fmt::print("{} rank{} through {}: {} pictures in a step, lr {:.2e}{}\n", ranks_.size(),
+               ranks_.size() == 1 ? "" : "s", ranks_.name(), whole_, schedule_.lr,
+               sum_ ? fmt::format(", gradients in buckets of {} MB", options_.bucket_mb) : "");
   int64_t trained = 0;
   for (const Param& p : params_.all()) trained += params_.frozen(p) ? 0 : p.shape.count();
   if (trained < params_.count()) fmt::print("{} of the parameters are trained\n", trained);

@@ -12,8 +12,9 @@ namespace krait {
 
 // ---- one step
 
-// Of the whole batch, or of one part of it: then the gradient counts for as much less.
-void Trainer::forward_backward(Context& ctx) {
+// Of the whole batch, or of one part of it, on this rank: the gradient counts for as much less, and
+// the sum over parts and ranks is that of the whole batch.
+void Trainer::forward_backward(Context& ctx, bool last) {
   ctx.training = options_.train_mode;
   Tape tape;
   auto recording = ctx.record(tape);
@@ -25,12 +26,18 @@ void Trainer::forward_backward(Context& ctx) {
   };
   Tensor loss = objective_->loss(ctx, model, images, targets);  // (1)
   Tensor share = ctx.empty(loss.shape(), loss.dtype());
-  ctx.fill(share, 1.0 / static_cast<double>(options_.accumulate));
+  ctx.fill(share, 1.0 / static_cast<double>(options_.accumulate * ranks_.size()));
   copy(ctx, loss, channel_.loss());
+  if (sum_) {
+    auto nothing = ctx.record_nothing();
+    copy(ctx, weigh(ctx, loss, 1.0 / ranks_.size()), channel_.loss());
+    sum_->start(tape, channel_.loss(), last);
+  }
   std::vector<Tensor> losses, shares;
   losses.push_back(std::move(loss));
   shares.push_back(std::move(share));
   tape.backward(ctx, std::move(losses), std::move(shares));
+  if (sum_) sum_->finish();
 }
 
 void Trainer::update(Context& ctx) {
@@ -44,7 +51,8 @@ StepState Trainer::state_of(uint64_t step, int64_t part) const {
   StepState s;
   const auto epoch = static_cast<int64_t>(step) / steps_per_epoch_;
   s.seed = now_.seed;
-  s.first = static_cast<int64_t>(step) % steps_per_epoch_ * options_.batch_size + part * part_;
+  s.share = share_of(part_, ranks_.rank(), ranks_.size());
+  s.first = static_cast<int64_t>(step) % steps_per_epoch_ * whole_ + part * part_ * ranks_.size();
   set_step(s, optimizer_, step + now_.optimizer_ahead,
            options_.schedule_unit == "step" ? schedule_.during_step(step, steps_per_epoch_)
                                             : schedule_.during_epoch(epoch));
@@ -61,11 +69,13 @@ std::optional<StepResult> Trainer::train_step(uint64_t step) {
     const StepState state = state_of(step, part);
     train_data_->prepare(ctx_, state, part_);
     channel_.send(state);
-    graph_.run(ctx_, [&] {
-      forward_backward(ctx_);
-      if (parts == 1) update(ctx_);
-    });
-    if (parts > 1 && part == parts - 1) update_graph_.run(ctx_, [&] { update(ctx_); });
+    if (part < parts - 1)
+      part_graph_.run(ctx_, [&] { forward_backward(ctx_, false); });
+    else
+      graph_.run(ctx_, [&] {
+        forward_backward(ctx_);
+        update(ctx_);
+      });
     const auto arrived = channel_.exchange();
     check(arrived);
     if (arrived) last = arrived->second;
@@ -80,8 +90,9 @@ void Trainer::check(const StepChannel::Arrived& arrived) {
   last_loss_ = result.loss;
   const bool updated = state.step % parts == parts - 1;  // halted is news
   if (std::isfinite(result.loss) && !(updated && result.halted)) {
-    now_.epoch_totals.loss += static_cast<double>(result.loss) * static_cast<double>(part_);
-    now_.epoch_totals.count += part_;
+    const int64_t pictures = part_ * ranks_.size();
+    now_.epoch_totals.loss += static_cast<double>(result.loss) * static_cast<double>(pictures);
+    now_.epoch_totals.count += pictures;
     return;
   }
   if (!options_.if_continue_inf) explain_not_finite(state);
@@ -104,7 +115,7 @@ void Trainer::explain_not_finite(const StepState& at) {
     channel_.send(at);
     ctx_.watch_finite(true);
     forward_backward(ctx_);
-    what = ctx_.not_finite();
+    what = ranks_.first_text(ctx_.not_finite());
     ctx_.watch_finite(false);
     for (const Param& p : params_.all())
       if (what.empty() && !ctx_.all_finite(params_.part(ParamStore::Role::gradient, p)))
@@ -125,8 +136,9 @@ void Trainer::explain_not_finite(const StepState& at) {
 double Trainer::elapsed() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
 }
-bool Trainer::out_of_time() const {
-  return options_.max_minutes > 0 && elapsed() > 60 * options_.max_minutes;
+bool Trainer::out_of_time() {
+  if (options_.max_minutes <= 0) return false;
+  return ranks_.any(ranks_.rank() == 0 && elapsed() > 60 * options_.max_minutes);
 }
 
 void Trainer::train(uint64_t stop_at) {
@@ -144,7 +156,7 @@ void Trainer::train(uint64_t stop_at) {
 }
 
 void Trainer::train_epoch() {
-  const int64_t B = options_.batch_size, epoch = now_.step / steps_per_epoch_;
+  const int64_t B = whole_, epoch = now_.step / steps_per_epoch_;
   const auto epoch_start = std::chrono::steady_clock::now();
   const double epoch_seconds_before = now_.epoch_seconds;
   auto keep_time = [&] {
@@ -166,7 +178,7 @@ void Trainer::train_epoch() {
       progress.show(at, at * B,
                     fmt::format("loss {:.3f}  lr {:.1e}  {}", arrived->loss, lr,
                                 human_bytes(ctx_.arena().extent())));
-    interrupted_ = interrupt_asked();
+    interrupted_ = ranks_.any(interrupt_asked());
     if (interrupted_ || out_of_time() || now_.step >= stop_at_) break;
   }
   check(channel_.drain());

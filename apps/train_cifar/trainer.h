@@ -11,6 +11,7 @@
 #include "engine/checkpoint.h"
 #include "engine/data/dataset.h"
 #include "engine/optimizer.h"
+#include "engine/parallel/gradient_sum.h"
 #include "engine/schedule.h"
 #include "engine/step_channel.h"
 #include "engine/step_graph.h"
@@ -25,7 +26,9 @@ struct Evaluation {
 
 class Trainer {
  public:
-  explicit Trainer(const TrainOptions& options);  // throws InputError before anything is written
+  // Throws InputError before anything is written. With several ranks, each makes one, and all call
+  // the same functions of it; only rank 0 writes, and says what it does.
+  explicit Trainer(const TrainOptions& options, Ranks& ranks = alone());
   // Until done, out of time, interrupted, or `stop_at` optimiser steps are done.
   void train(uint64_t stop_at = UINT64_MAX);
   std::optional<Evaluation> evaluate_average();  // with the EMA weights, if there are any
@@ -42,7 +45,8 @@ class Trainer {
   Context& context() { return ctx_; }
 
  private:
-  void forward_backward(Context& ctx);  // adds gradients; the loss goes to the channel
+  // Adds gradients; the loss goes to the channel. `last`: of the parts of a step.
+  void forward_backward(Context& ctx, bool last = true);
   void update(Context& ctx);
   StepState state_of(uint64_t step, int64_t part = 0) const;
   std::optional<StepResult> train_step(uint64_t step);  // of a part of a step before it
@@ -54,10 +58,12 @@ class Trainer {
   void reserve_memory();
   void load(const std::string& path);
   void save(bool best = false);
-  bool out_of_time() const;
+  void start_alike();
+  bool out_of_time();  // by rank 0's clock
   double elapsed() const;
   nlohmann::ordered_json run_facts() const;  // run.json
 
+  Ranks& ranks_;
   TrainOptions options_;
   Checkpoint resumed_;  // or fine-tuned; empty path: none
   Dataset test_set_, train_set_;
@@ -66,19 +72,22 @@ class Trainer {
   Context ctx_;
   DType type_;  // of activations
   ParamStore params_;
+  std::unique_ptr<GradientSum> sum_;  // over ranks; null: there is one. Outlives the graphs
   std::unique_ptr<BatchSource> train_data_, test_data_;
   AugmentOptions augment_, plain_;
   Schedule schedule_;
   OptimizerOptions optimizer_;
   std::unique_ptr<Objective> objective_;
   StepChannel channel_;
-  StepGraph graph_, update_graph_;  // a step, or a part of one and the update after all parts
+  StepGraph graph_, part_graph_;  // a step, or the last part of one; a part before it
   StepGraphs<std::pair<int64_t, bool>> evaluation_graphs_;  // by batch size, and average or not
   CheckpointWriter writer_;
   std::optional<RunReport> report_;  // where there is an output folder
   Tensor test_totals_;               // one Totals, in device memory
   Tensor predictions_;               // a Prediction for each test picture, in device memory
-  int64_t part_;  // pictures that go through the model at once: the batch / --accumulate
+  int64_t part_;   // pictures that go through the model at once: the batch / --accumulate
+  int64_t whole_;  // the batch of all ranks
+  int64_t test_from_ = 0, test_to_ = 0;  // the test pictures that this rank evaluates
   int64_t steps_per_epoch_;
   TrainState now_;
   uint64_t stop_at_ = UINT64_MAX;

@@ -91,9 +91,10 @@ MixMode mix_mode_named(const std::string& name);             // batch pair elem
 class DeviceDataset : public BatchSource {
  public:
   DeviceDataset(Context& ctx, const Dataset& data);
-  // Room for `slots` pictures of side x side; picture j of an epoch is in slot j % slots, where
+  // Room for `slots` pictures of side x side; picture j of an epoch is in slot slot_of[j], where
   // someone else puts it: pictures() and labels().
-  DeviceDataset(Context& ctx, int classes, int64_t slots, int side, int64_t count);
+  DeviceDataset(Context& ctx, int classes, int64_t slots, int side,
+                const std::vector<int32_t>& slot_of);
   int64_t count() const override { return count_; }
   int classes() const override { return classes_; }
   const Tensor& pictures() const { return images_; }  // (count or slots, channels, H, W) u8

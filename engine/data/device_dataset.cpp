@@ -23,17 +23,16 @@ DeviceDataset::DeviceDataset(Context& ctx, const Dataset& data)
   in_order(ctx);
 }
 
-DeviceDataset::DeviceDataset(Context& ctx, int classes, int64_t slots, int side, int64_t count)
+DeviceDataset::DeviceDataset(Context& ctx, int classes, int64_t slots, int side,
+                             const std::vector<int32_t>& slot_of)
     : images_(ctx.persistent({slots, 3, side, side}, DType::u8)),
       labels_(ctx.persistent({slots}, DType::i32)),
-      order_(ctx.persistent({count}, DType::i32)),
-      count_(count),
+      order_(ctx.persistent({std::ssize(slot_of)}, DType::i32)),
+      count_(std::ssize(slot_of)),
       classes_(classes),
       height_(side),
       width_(side) {
-  std::vector<int32_t> order(count);
-  for (int64_t j = 0; j < count; ++j) order[j] = static_cast<int32_t>(j % slots);
-  ctx.upload(order_, order.data(), order.size() * sizeof(int32_t));
+  ctx.upload(order_, slot_of.data(), slot_of.size() * sizeof(int32_t));
 }
 
 std::vector<int32_t> epoch_order(int64_t count, uint64_t seed, uint64_t epoch, int repeats) {

@@ -16,17 +16,31 @@ size_t padded(size_t bytes) {
   return (bytes + 255) / 256 * 256;
 }
 
+// Where picture j of an epoch is put, if it is ours: the batch's pictures one after the other.
+std::vector<int32_t> slots_of(int64_t count, const FolderOptions& o) {
+  std::vector<int32_t> slot(count);
+  const Share& s = o.share;
+  if (!s.pictures)
+    for (int64_t j = o.from; j < count; ++j) slot[j] = static_cast<int32_t>((j - o.from) % o.batch);
+  else
+    for (int64_t first = 0; first + s.all <= count; first += s.all)
+      for (int64_t i = 0; i < o.batch; ++i) slot[first + s.place(i)] = static_cast<int32_t>(i);
+  return slot;
+}
+
 }  // namespace
 
 FolderSource::FolderSource(Context& ctx, const Dataset& files, const FolderOptions& options)
     : files_(files.files),
       labels_(files.labels),
       options_(options),
-      staging_(ctx, files.classes, options.batch, options.augment.size, files.count()),
+      staging_(ctx, files.classes, options.batch, options.augment.size,
+               slots_of(files.count(), options)),
       picture_bytes_(int64_t{3} * options.augment.size * options.augment.size),
       label_bytes_(padded(options.batch * sizeof(int32_t))),
       slot_bytes_(label_bytes_ + padded(options.batch * picture_bytes_)),
       cache_(files.files.size()) {
+  if (options_.to < 0) options_.to = files.count();
   check_augment(options.augment);
   check_crop(options.augment);
   KRAIT_CHECK(options.batch > 0 && options.batch <= count(), "batches of ", options.batch,
@@ -65,17 +79,18 @@ void FolderSource::in_order(Context&) {
 // over: the next one is likely.
 BatchPlace FolderSource::next(const BatchPlace& place) const {
   BatchPlace p = place;
-  p.first += p.B;
+  const int64_t whole = options_.share.pictures ? options_.share.all : p.B;
+  p.first += options_.train ? whole : p.B;
   if (options_.train) {
     ++p.step;
-    if (p.first + p.B > count()) {
+    if (p.first + whole > count()) {
       p.first = 0;
       ++p.epoch;
     }
     return p;
   }
-  if (p.first >= count()) p.first = 0;
-  p.B = std::min(options_.batch, count() - p.first);
+  if (p.first >= options_.to) p.first = options_.from;
+  p.B = std::min(options_.batch, options_.to - p.first);
   return p;
 }
 
@@ -88,11 +103,12 @@ uint8_t* FolderSource::pixels(int slot, int64_t i) const {
 }
 
 void FolderSource::make(const BatchPlace& place, int64_t i, int slot) {
-  int64_t index = place.first + i;
+  int64_t index = place.first + options_.share.place(i);
   if (options_.train) index = (*order(place.seed, place.epoch))[index];
   labels(slot)[i] = labels_[index];
   if (const auto p = picture(index)) {
-    crop_picture(*p, options_.augment, options_.train, place, i, pixels(slot, i));
+    crop_picture(*p, options_.augment, options_.train, place, options_.share.place(i),
+                 pixels(slot, i));
     return;
   }
   for (int c = 0; c < 3; ++c)

@@ -29,6 +29,9 @@ struct FolderOptions {
   bool train = true;       // in epoch_order and augmented; else 0, 1, 2, ...
   AugmentOptions augment;  // its crop is made by the threads, all the rest on the device
   int repeats = 1;         // of a picture in an epoch, see epoch_order
+  Share share = {};        // of a training batch, which several processes share
+  // The pictures of an evaluation, which several processes share: [from, to); -1: all.
+  int64_t from = 0, to = -1;
   int threads = 1;
   size_t cache_bytes = 0;  // decoded pictures kept in memory
   bool pinned = true;      // a GPU copies straight from the threads' memory

@@ -20,7 +20,8 @@ Tensor drop(Context& ctx, const Tensor& x, double p, int64_t group, int place) {
                      .accumulate = false,
                      .state = ctx.state,
                      .x = x.data(),
-                     .y = y.data()};
+                     .y = y.data(),
+                     .groups = x.count() / x.shape(0) / group};
   ctx.launch(forward);
   ctx.record_op("drop", {&x}, {&y}, [x = x.place(), forward](Context& ctx, Tape::Step& step) {
     auto dx = step.into(x);

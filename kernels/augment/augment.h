@@ -2,8 +2,9 @@
 //   n(v) = (v / 255 - mean) / std, and noise in the boxes that are erased
 //   mixup:   lam n[i] + (1 - lam) n[B-1-i];   CutMix: the box comes from n[B-1-i]
 //   targets[i] = lam t[i] + (1 - lam) t[B-1-i],  t = s / C + (1 - s) at the label
-// Every choice is drawn from (seed, step, i), and each float step is written so that no compiler
-// can contract it differently: float32 batches have the same bits on CPU and GPU.
+// Every choice is drawn from (seed, step, place of i in the whole batch), and each float step is
+// written so that no compiler can contract it differently: float32 batches have the same bits on
+// CPU and GPU.
 #pragma once
 
 #include "kernels/augment/erase.h"
@@ -26,7 +27,7 @@ struct MakeBatch {
   double smoothing;
   const uint8_t* pictures;  // (B, channels, S, S)
   const int32_t* labels;    // (N)
-  const int32_t* order;     // (N): picture i has label order[first + i]. Null: label i
+  const int32_t* order;     // (N): picture i has label order[first + its place]. Null: label i
   const StepState* state;
   void* images;   // (B, channels, S, S)
   void* targets;  // (B, classes) accum

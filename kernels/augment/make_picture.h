@@ -33,10 +33,11 @@ template <class Team>
 KRAIT_HD void make_picture(const Team& team, const AugmentPictures& p, const Room& room, int64_t i,
                            Desk& desk, uint8_t* memory) {
   const StepState& state = *p.state;
-  const int64_t source = p.order ? p.order[state.first + i] : i;
+  const int64_t place = state.share.place(i);
+  const int64_t source = p.order ? p.order[state.first + place] : i;
   if (team.rank() == 0) {
-    desk.geometry = draw_geometry(p.crop, p.train, state.seed, state.step, i, p.H, p.W, p.S);
-    draw_operations(desk.operations, p, state.seed, state.step, i);
+    desk.geometry = draw_geometry(p.crop, p.train, state.seed, state.step, place, p.H, p.W, p.S);
+    draw_operations(desk.operations, p, state.seed, state.step, place);
   }
   team.sync();
   const int bytes = p.channels * p.S * p.S, count = desk.operations.count;

@@ -64,7 +64,7 @@ KRAIT_HD inline MixChoice mix_of_picture(const MixRules& r, const StepState& s, 
   if (r.mode == MixMode::batch)
     return {s.mix, s.mix == Mix::none ? 1 : s.lambda, {s.box_x0, s.box_x1, s.box_y0, s.box_y1}};
   const int64_t drawn = r.mode == MixMode::pair && B - 1 - i < i ? B - 1 - i : i;
-  return draw_mix_choice(Numbers(s.seed, Draw::mix, s.step, drawn), r, size);
+  return draw_mix_choice(Numbers(s.seed, Draw::mix, s.step, s.share.place(drawn)), r, size);
 }
 
 }  // namespace krait

@@ -40,13 +40,14 @@ struct PictureDraw {
 KRAIT_HD inline void draw_picture(PictureDraw& d, const MakeBatch& p, int64_t i) {
   const StepState& s = *p.state;
   const int64_t j = p.B - 1 - i;
+  const int64_t own = s.share.place(i), partner = s.share.place(j);
   d.mix = p.train && p.mix ? mix_of_picture(p.mixing, s, i, p.B, p.S) : MixChoice{};
-  d.label = p.labels[p.order ? p.order[s.first + i] : i];
-  d.partner_label = p.labels[p.order ? p.order[s.first + j] : j];
+  d.label = p.labels[p.order ? p.order[s.first + own] : i];
+  d.partner_label = p.labels[p.order ? p.order[s.first + partner] : j];
   d.own.count = d.partner.count = 0;
   if (!p.train) return;
-  draw_erasure(d.own, p.erase, s.seed, s.step, i, p.S);
-  if (d.mix.mix != Mix::none) draw_erasure(d.partner, p.erase, s.seed, s.step, j, p.S);
+  draw_erasure(d.own, p.erase, s.seed, s.step, own, p.S);
+  if (d.mix.mix != Mix::none) draw_erasure(d.partner, p.erase, s.seed, s.step, partner, p.S);
 }
 
 // Value (c, y, x) of picture i in the batch. `at` = (c S + y) S + x.

@@ -1,7 +1,8 @@
 // Pictures of one batch out of the data set, augmented: bytes in, bytes out.
-//   pictures[i] = operations(mirror(scale(window(scale(source[order[first + i]])))))
-// What is done to picture i is drawn from (seed, step, i). Each step is what Pillow does, to the
-// last bit, and is written once (team.h): CPU and GPU give the same bytes.
+//   pictures[i] = operations(mirror(scale(window(scale(source[order[first + place(i)]])))))
+// What is done to picture i is drawn from (seed, step, place(i)), its place in the whole batch.
+// Each step is what Pillow does, to the last bit, and is written once (team.h): CPU and GPU give
+// the same bytes.
 #pragma once
 
 #include "kernels/augment/choices.h"

@@ -21,10 +21,15 @@ struct Drop {
   const StepState* state;  // device memory: seed and step
   const void* x;           // (n)
   void* y;                 // (n)
+  int64_t groups = 0;      // of a picture, for where several processes share a batch
 };
 
 KRAIT_HD inline bool keeps(const Drop& p, const StepState& state, int64_t group) {
   const uint32_t stream = static_cast<uint32_t>(Draw::drop) + static_cast<uint32_t>(p.place);
+  if (state.share.pictures && p.groups) {  // the number that the group has in the whole batch
+    const int64_t picture = group / p.groups;
+    group += (state.share.place(picture) - picture) * p.groups;
+  }
   const Random4 r = philox(state.seed, stream, state.step, static_cast<uint64_t>(group));
   return uniform01(r.word[0]) >= p.p;
 }
