@@ -57,7 +57,7 @@ Stage d_loss(const Subject& s, const View&) {
       "by what "
       "it has too much. From there the head's own gradient, and what its input should have been.";
   g.equations = {"d logits = p - target", "d f = d logits W_{head},  d W_{head} = d logits^T f"};
-  g.shapes = {{"d logits", shape({C})}, {"d f", shape({D})}, {"d W_head", shape({C, D})}};
+  g.shapes = {{"d logits", shape({C})}, {"d f", shape({D})}, {"d W_{head}", shape({C, D})}};
   Vector d = softmax(logits.v.data);
   d[t.target] -= 1;
   g.numbers = {{"class", "p - target"}};
@@ -71,8 +71,8 @@ Stage d_loss(const Subject& s, const View&) {
   g.places = {"d_loss", "d_linear_x", "d_linear_w"};
   g.checks = {{"d logits", difference(logits.d, one_row(d))},
               {"d f", difference(t.pooled.d, back.x)},
-              {"d W_head", difference(t.dweights.at("head.weight"), back.w)},
-              {"d b_head", difference(column(t.dweights.at("head.bias").data), column(back.b))}};
+              {"d W_{head}", difference(t.dweights.at("head.weight"), back.w)},
+              {"d b_{head}", difference(column(t.dweights.at("head.bias").data), column(back.b))}};
   return g;
 }
 
@@ -112,7 +112,7 @@ Stage d_out_proj(const Subject& s, const View& view) {
           ". A product with a matrix has two gradients: to what was multiplied, by the same matrix "
           "turned round, and to the matrix, a sum over all tokens.");
   g.equations = {"d v = d h W_{out}", "d W_{out} = d h^T v"};
-  g.shapes = {{"d h", shape({L, D})}, {"d v", shape({L, E})}, {"d W_out", shape({D, E})}};
+  g.shapes = {{"d h", shape({L, D})}, {"d v", shape({L, E})}, {"d W_{out}", shape({D, E})}};
   const LinearGradients back = linear_back(t.out.d, t.v.v, t.weight(t.mixer("out_proj.weight")));
   g.numbers = {head(cat("token ", view.token), "number", 6), row("d h", t.out.d, view.token),
                row("d v", t.v.d, view.token)};
@@ -130,7 +130,7 @@ Stage d_out_proj(const Subject& s, const View& view) {
         {"d \u03b3", difference(column(t.dweights.at(t.mixer("gamma")).data), column(dgamma))});
   }
   g.checks.push_back({"d v", difference(t.v.d, back.x)});
-  g.checks.push_back({"d W_out", difference(t.dweights.at(t.mixer("out_proj.weight")), back.w)});
+  g.checks.push_back({"d W_{out}", difference(t.dweights.at(t.mixer("out_proj.weight")), back.w)});
   return g;
 }
 
@@ -174,7 +174,7 @@ Stage d_scan(const Subject& s, const View& view) {
   g.shapes = {{"\u03bb", shape({L, E, N})},
               {"d B, d C", shape({L, N})},
               {"d \u03b4", shape({L, E})},
-              {"d A_log, d D, d b_dt", shape({E, N}) + ", " + shape({E}) + ", " + shape({E})}};
+              {"d A_{log}, d D, d b_{dt}", shape({E, N}) + ", " + shape({E}) + ", " + shape({E})}};
   const int64_t few = std::min<int64_t>(6, N);
   g.numbers = {head("", "state", few)};
   for (int k = 0; k < t.inputs(); ++k) {
@@ -189,14 +189,14 @@ Stage d_scan(const Subject& s, const View& view) {
     g.checks.push_back({cat("d C, ", side), difference(dC, back.of.C)});
     for (int j = k; j < (t.inputs() == 2 ? k + 1 : t.sides()); ++j) {
       const Matrix& dA = t.dweights.at(t.mixer(j ? "A_b_log" : "A_log"));
-      g.numbers.push_back(
-          row(cat("d A_log of channel ", view.channel, ", ", side_name(j)), dA, view.channel, few));
-      g.checks.push_back({cat("d A_log, ", side_name(j)), difference(dA, back.A_log[j])});
+      g.numbers.push_back(row(cat("d A_{log} of channel ", view.channel, ", ", side_name(j)), dA,
+                              view.channel, few));
+      g.checks.push_back({cat("d A_{log}, ", side_name(j)), difference(dA, back.A_log[j])});
     }
     g.checks.push_back(
         {cat("d D, ", side),
          difference(column(t.dweights.at(t.mixer("D" + end)).data), column(back.of.D))});
-    g.checks.push_back({cat("d b_dt, ", side),
+    g.checks.push_back({cat("d b_{dt}, ", side),
                         difference(column(t.dweights.at(t.mixer("dt_proj" + end + ".bias")).data),
                                    column(back.of.bias))});
   }
@@ -227,7 +227,7 @@ Stage d_x_proj(const Subject& s, const View& view) {
     g.numbers.push_back(row(cat("scan's share, ", side), scan_share, view.token));
     g.numbers.push_back(row(cat("d u, ", side), t.u[k].d, view.token));
     g.checks.push_back({cat("d dt, ", side), difference(t.x_dbl[k].d.part(0, R), dt.x)});
-    g.checks.push_back({cat("d W_dt, ", side),
+    g.checks.push_back({cat("d W_{dt}, ", side),
                         difference(t.dweights.at(t.mixer("dt_proj" + end + ".weight")), dt.w)});
     g.checks.push_back({cat("d u, ", side), difference(t.u[k].d, sum(scan_share, back.x))});
     g.checks.push_back({cat("d W_x, ", side),
@@ -278,11 +278,11 @@ Stage d_in_proj(const Subject& s, const View& view) {
   Stage g;
   g.text = "Both branches came out of one matrix; their gradients lie side by side, as they did.";
   g.equations = {"d n = [d x | d z] W_{in}", "d W_{in} = [d x | d z]^T n"};
-  g.shapes = {{"d n", shape({L, D})}, {"d W_in", shape({2 * E, D})}};
+  g.shapes = {{"d n", shape({L, D})}, {"d W_{in}", shape({2 * E, D})}};
   g.numbers = {head(cat("token ", view.token), "number", 6), row("d n", t.n.d, view.token)};
   g.places = {"in_proj", "d_linear_x", "d_linear_w"};
   g.checks = {{"d n", difference(t.n.d, back.x)},
-              {"d W_in", difference(t.dweights.at(t.mixer("in_proj.weight")), back.w)}};
+              {"d W_{in}", difference(t.dweights.at(t.mixer("in_proj.weight")), back.w)}};
   return g;
 }
 
@@ -340,7 +340,7 @@ Stage saliency(const Subject& s, const View&) {
   g.equations = {"d image = d patches W_{patch}, put back where the patches were cut out"};
   g.shapes = {{"d patches", shape({c.patches(), c.embed_dim})},
               {"d image", shape({3, S, S})},
-              {"d W_patch", shape({c.embed_dim, K})}};
+              {"d W_{patch}", shape({c.embed_dim, K})}};
   const Matrix pieces = cutter.cut(t.dimage);
   std::vector<double> size(pieces.rows);
   for (int64_t i = 0; i < pieces.rows; ++i)
@@ -355,7 +355,7 @@ Stage saliency(const Subject& s, const View&) {
                          number(size[order[i]])});
   g.places = {"patch_embed", "d_patch_loop"};
   g.checks = {{"d image", difference(column(t.dimage), column(cutter.put_back(back.x)))},
-              {"d W_patch", difference(t.dweights.at("patch_embed.proj.weight"), back.w)}};
+              {"d W_{patch}", difference(t.dweights.at("patch_embed.proj.weight"), back.w)}};
   return g;
 }
 

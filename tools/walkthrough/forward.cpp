@@ -72,7 +72,7 @@ Stage patches(const Subject& s, const View& view) {
                "stride is the distance of the patches.");
   g.equations = {"patch_t = W_{patch} pixels_t + b_{patch}"};
   g.shapes = {{"pixels of all patches", shape({P, K})},
-              {"W_patch", shape({D, K})},
+              {"W_{patch}", shape({D, K})},
               {"patches", shape({P, D})}};
   const Matrix cut = cutter.cut(t.image), plain = linear(cut, t.weight("patch_embed.proj.weight"),
                                                          t.vector("patch_embed.proj.bias"));
@@ -219,7 +219,8 @@ Stage in_proj(const Subject& s, const View& view) {
           " channels. x goes through convolution and scan; z will decide, channel by channel, how "
           "much of their result is let through.");
   g.equations = {"[x | z] = n W_{in}^T"};
-  g.shapes = {{"n", shape({L, D})}, {"W_in", shape({2 * E, D})}, {"x, z", shape({L, E}) + " each"}};
+  g.shapes = {
+      {"n", shape({L, D})}, {"W_{in}", shape({2 * E, D})}, {"x, z", shape({L, E}) + " each"}};
   g.numbers = {head("", "channel", 6), row(cat("x, token ", view.token), t.xz.v, view.token),
                row(cat("z, token ", view.token), t.xz.v, view.token, 6, E)};
   g.places = {"in_proj", "linear"};
@@ -322,7 +323,7 @@ Stage delta(const Subject& s, const View& view) {
           "hardly noticed, and the states stay as they are.");
   g.equations = {"\u0394 = softplus(dt W_{dt}^T + b_{dt}),  softplus(a) = log(1 + exp(a))"};
   g.shapes = {{"dt", shape({L, R})},
-              {"W_dt, b_dt", shape({E, R}) + ", " + shape({E})},
+              {"W_{dt}, b_{dt}", shape({E, R}) + ", " + shape({E})},
               {"\u0394", shape({L, E})}};
   g.numbers = {{"\u0394", cat("token ", view.token, ", channel ", view.channel), "smallest",
                 "median", "largest"}};
@@ -495,7 +496,7 @@ Stage out_proj(const Subject& s, const View& view) {
       "Back to D = ", D, " channels. The next block adds h to the residual stream.",
       c.init_layer_scale ? " Layer scale multiplies each channel by a learned number first." : "");
   g.equations = {c.init_layer_scale ? "h = (v W_{out}^T) \u2299 \u03b3" : "h = v W_{out}^T"};
-  g.shapes = {{"v", shape({L, E})}, {"W_out", shape({D, E})}, {"h", shape({L, D})}};
+  g.shapes = {{"v", shape({L, E})}, {"W_{out}", shape({D, E})}, {"h", shape({L, D})}};
   g.numbers = {head("", "number", 6), row(cat("h, token ", view.token), t.mixed.v, view.token)};
   g.places = {"out_proj", "linear"};
   g.checks = {{c.init_layer_scale ? "v W^T" : "h",
@@ -560,7 +561,7 @@ Stage classes(const Subject& s, const View&) {
   else
     g.equations = {which.empty() ? "f = 1/L \u03a3_t y_t" : "f = y of that token",
                    "logits = f W_{head}^T + b"};
-  g.shapes = {{"y", shape({L, D})}, {"W_head", shape({C, D})}, {"logits", shape({C})}};
+  g.shapes = {{"y", shape({L, D})}, {"W_{head}", shape({C, D})}, {"logits", shape({C})}};
   Matrix pooled = t.feature.v;
   if (!most) {
     pooled = Matrix(1, D);

@@ -34,7 +34,8 @@ a { color: var(--accent); }
   font-size: .88rem; font-variant-numeric: tabular-nums; }
 .ok { color: var(--c2); } .bad { color: var(--c4); font-weight: 700; }
 h3 { font-size: .95rem; margin: 14px 0 2px; color: var(--dim); font-weight: 600; }
-td, th { white-space: nowrap; }
+td, th { white-space: nowrap; } section thead th + th { text-align: right; }
+.side { display: flex; flex-wrap: wrap; gap: 0 48px; } .side > div { max-width: 100%; }
 </style>
 )css";
 
@@ -100,7 +101,8 @@ class Pictures {
     if (stage == "patches") return maps(order(0) + (t_.sides() == 2 ? order(1) : ""));
     if (stage == "delta") return maps(photograph("The picture.") + steps());
     if (stage == "discretise")
-      return cat("<div class=\"charts\">", spectrum(), left_over(), "</div>");
+      return cat("<div class=\"charts\">", spectrum(0), t_.sides() == 2 ? spectrum(1) : "",
+                 left_over(), "</div>");
     if (stage == "scan") return cat("<div class=\"charts\">", memory(), "</div>");
     if (stage == "attention") return maps(hears());
     if (stage == "saliency") return maps(photograph("The picture.") + salient());
@@ -196,22 +198,22 @@ class Pictures {
     }
     return html;
   }
-  std::string spectrum() const {
-    constexpr int bins = 20;
-    Chart chart{.title = "The decay spectrum: how many exp(\u0394 A) are how large",
-                .x_label = "exp(\u0394 A): share of a state that is left after one token",
+  // exp(Delta A) over all tokens and channels, sorted: a curve for each of some states.
+  std::string spectrum(int k) const {
+    Chart chart{.title = cat("The decay spectrum, ", side_name(k), " side"),
+                .x_label = "% of all tokens and channels that keep at most so much of a state",
                 .series = {},
-                .from_zero = true,
-                .whole_x = false,
-                .unit = "%"};
-    for (int k = 0; k < t_.sides(); ++k) {
-      Series line{side_name(k), {}, {}};
-      Vector share(bins);
-      const Matrix a = decay(t_.side(k), t_.Delta[k]);
-      for (const double v : a.data)
-        share[std::min(bins - 1, static_cast<int>(v * bins))] +=
-            100.0 / static_cast<double>(a.data.size());
-      for (int i = 0; i < bins; ++i) line.x.push_back((i + .5) / bins), line.y.push_back(share[i]);
+                .whole_x = false};
+    const Matrix a = decay(t_.side(k), t_.Delta[k]);
+    for (const int64_t n : some_states()) {
+      Series line{cat("exp(\u0394 A), state ", n), {}, {}};
+      Vector all;
+      for (int64_t i = n; i < std::ssize(a.data); i += c_.d_state) all.push_back(a.data[i]);
+      std::sort(all.begin(), all.end());
+      for (int i = 0; i <= 50; ++i) {
+        line.x.push_back(2 * i);
+        line.y.push_back(all[(all.size() - 1) * i / 50]);
+      }
       chart.series.push_back(line);
     }
     return chart_html(chart);
@@ -358,9 +360,12 @@ std::string page_of(const Subject& s, const View& view, const std::vector<Stage>
                 escaped(g.text), "</p>\n<div class=\"eq\">");
     for (const std::string& e : g.equations) body += cat("<div>", equation_html(e), "</div>");
     body += "</div>\n" + pictures.of(g.name);
-    if (!g.shapes.empty()) body += "<h3>Shapes</h3>\n" + table_of(g.shapes, false);
-    if (!g.numbers.empty()) body += "<h3>Numbers</h3>\n" + table_of(g.numbers, true);
-    body += "<h3>Code</h3>\n<div class=\"code\">\n";
+    body += "<div class=\"side\">\n";
+    if (!g.shapes.empty())
+      body += cat("<div><h3>Shapes</h3>\n", table_of(g.shapes, false), "</div>\n");
+    if (!g.numbers.empty())
+      body += cat("<div><h3>Numbers</h3>\n", table_of(g.numbers, true), "</div>\n");
+    body += "</div>\n<h3>Code</h3>\n<div class=\"code\">\n";
     for (const std::string& name : g.places) {
       const Place& at = place(name);
       body += cat("<code>", at.file, ":", at.line, "</code><pre>", escaped(at.code), "</pre>\n");

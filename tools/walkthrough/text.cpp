@@ -34,7 +34,9 @@ std::string wrapped(const std::string& text, const std::string& indent) {
   return out + line + "\n";
 }
 
-std::string table(const std::vector<std::vector<std::string>>& rows, bool right) {
+std::string table(std::vector<std::vector<std::string>> rows, bool right) {
+  for (auto& r : rows)
+    if (!r.empty()) r[0] = plain_equation(r[0]);
   std::vector<int> widths;
   for (const auto& r : rows)
     for (size_t i = 0; i < r.size(); ++i) {
@@ -119,7 +121,7 @@ std::string text_of(const Stage& s, bool colour) {
   out += cat("\n", in("2", "  Checked by plain loops"), "\n");
   for (const Check& c : s.checks)
     out += cat("    ", c.agrees() ? in("32", "agrees   ") : in("1;31", "DISAGREES"), "  ",
-               fmt::format("{:.1e}", c.error), "  ", c.what, "\n");
+               fmt::format("{:.1e}", c.error), "  ", plain_equation(c.what), "\n");
   return out;
 }
 
