@@ -45,6 +45,14 @@ ScanGradients scan_gradients(const Trace& t, int k) {
   return g;
 }
 
+// The engine's gradient of a vector that not every model has.
+void check_vector(Stage& g, const Trace& t, const std::string& what, const std::string& name,
+                  const Vector& right) {
+  const auto at = t.dweights.find(name);
+  if (at != t.dweights.end())
+    g.checks.push_back({what, difference(column(at->second.data), column(right))});
+}
+
 Stage d_loss(const Subject& s, const View&) {
   const Trace& t = s.trace;
   const VimConfig& c = t.config;
@@ -99,6 +107,7 @@ Stage d_layers(const Subject& s, const View&) {
               {"d h of the last block", difference(t.last_h.d, back.x)},
               {"d w of the last norm",
                difference(column(t.dweights.at("norm_f.weight").data), column(back.w))}};
+  check_vector(g, t, "d b of the last norm", "norm_f.bias", back.b);
   return g;
 }
 
@@ -131,6 +140,7 @@ Stage d_out_proj(const Subject& s, const View& view) {
   }
   g.checks.push_back({"d v", difference(t.v.d, back.x)});
   g.checks.push_back({"d W_{out}", difference(t.dweights.at(t.mixer("out_proj.weight")), back.w)});
+  check_vector(g, t, "d b_{out}", t.mixer("out_proj.bias"), back.b);
   return g;
 }
 
@@ -262,9 +272,7 @@ Stage d_conv1d(const Subject& s, const View& view) {
     g.numbers.push_back(
         row(cat("d w of channel ", view.channel, ", ", side_name(k)), dw, view.channel, K));
     g.checks.push_back({cat("d w, ", side_name(k)), difference(dw, back.w)});
-    if (t.config.conv_bias)
-      g.checks.push_back({cat("d b, ", side_name(k)),
-                          difference(column(t.dweights.at(conv + ".bias").data), column(back.b))});
+    check_vector(g, t, cat("d b, ", side_name(k)), conv + ".bias", back.b);
   }
   g.places = {"conv1d", "d_conv_loop"};
   g.checks.push_back({"d x", difference(dx, plain)});
@@ -283,6 +291,7 @@ Stage d_in_proj(const Subject& s, const View& view) {
   g.places = {"in_proj", "d_linear_x", "d_linear_w"};
   g.checks = {{"d n", difference(t.n.d, back.x)},
               {"d W_{in}", difference(t.dweights.at(t.mixer("in_proj.weight")), back.w)}};
+  check_vector(g, t, "d b_{in}", t.mixer("in_proj.bias"), back.b);
   return g;
 }
 
@@ -314,6 +323,7 @@ Stage d_norm(const Subject& s, const View& view) {
                row("through the block", back.x, view.token), row("together", both, view.token)};
   g.places = {"residual", "d_norm_loop"};
   g.checks = {{"d w", difference(column(t.dweights.at(layer + "weight").data), column(back.w))}};
+  check_vector(g, t, "d b", layer + "bias", back.b);
   if (!t.shared_input) {
     const int G = c.img_size / c.patch_size;
     const Matrix turned = t.turns() ? rotate(both, G, c.pt_hw_seq_len, -1) : both;
@@ -356,6 +366,21 @@ Stage saliency(const Subject& s, const View&) {
   g.places = {"patch_embed", "d_patch_loop"};
   g.checks = {{"d image", difference(column(t.dimage), column(cutter.put_back(back.x)))},
               {"d W_{patch}", difference(t.dweights.at("patch_embed.proj.weight"), back.w)}};
+  check_vector(g, t, "d b_{patch}", "patch_embed.proj.bias", back.b);
+  // A token is a patch, or a class token, and its position: each has the token's gradient.
+  check_vector(g, t, "d position", "pos_embed", t.tokens.d.data);
+  const int64_t P = c.patches(), D = c.embed_dim;
+  Matrix rest(P, D);
+  int64_t patch = 0;
+  for (int64_t l = 0; l < c.tokens(); ++l) {
+    const Vector d(t.tokens.d.data.begin() + l * D, t.tokens.d.data.begin() + (l + 1) * D);
+    const std::string cls = class_token_at(c, l);
+    if (cls.empty())
+      std::copy(d.begin(), d.end(), rest.data.begin() + patch++ * D);
+    else
+      check_vector(g, t, "d class token", cls, d);
+  }
+  g.checks.push_back({"d patches", difference(t.patches.d, rest)});
   return g;
 }
 

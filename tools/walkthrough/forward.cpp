@@ -13,15 +13,9 @@ namespace {
 std::string token_text(const Trace& t, int64_t token) {
   const VimConfig& c = t.config;
   if (c.if_bidirectional && t.layer % 2 == 1) token = t.n.v.rows - 1 - token;
-  int64_t patch = token;
-  if (c.if_cls_token) {
-    const int64_t P = c.patches();
-    const std::vector<int64_t> at = c.use_double_cls_token   ? std::vector<int64_t>{0, P + 1}
-                                    : c.use_middle_cls_token ? std::vector<int64_t>{P / 2}
-                                                             : std::vector<int64_t>{0};
-    if (std::find(at.begin(), at.end(), token) != at.end()) return "the class token";
-    for (const int64_t a : at) patch -= a < token;
-  }
+  if (!class_token_at(c, token).empty()) return "the class token";
+  int64_t patch = 0;
+  for (int64_t l = 0; l < token; ++l) patch += class_token_at(c, l).empty();
   return cat("the patch in row ", patch / c.grid(), ", column ", patch % c.grid());
 }
 // A few steps of a walk over L tokens: the first, then some around `middle`, then the last.
@@ -104,19 +98,13 @@ Stage position(const Subject& s, const View& view) {
   Matrix plain(L, D);
   int64_t patch = 0;
   for (int64_t l = 0; l < L; ++l) {
-    const bool first = c.use_double_cls_token   ? l == 0
-                       : c.use_middle_cls_token ? l == P / 2
-                                                : l == 0;
-    const bool cls = c.if_cls_token && (first || (c.use_double_cls_token && l == P + 1));
-    const Vector from = !cls ? Vector()
-                        : c.use_double_cls_token
-                            ? t.vector(first ? "cls_token_head" : "cls_token_tail")
-                            : t.vector("cls_token");
+    const std::string cls = class_token_at(c, l);
+    const Vector from = t.vector(cls);
     for (int64_t d = 0; d < D; ++d) {
-      plain(l, d) = cls ? from[d] : t.patches.v(patch, d);
+      plain(l, d) = cls.empty() ? t.patches.v(patch, d) : from[d];
       if (c.if_abs_pos_embed) plain(l, d) += t.weight("pos_embed").data[l * D + d];
     }
-    patch += !cls;
+    patch += cls.empty();
   }
   const int64_t i = view.token;
   g.numbers = {head("", "number", 6)};
@@ -299,7 +287,7 @@ Stage x_proj(const Subject& s, const View& view) {
   g.shapes = {{"u", shape({L, E})},
               {"W_x, of each side", shape({R + 2 * N, E})},
               {"dt, B, C", shape({L, R}) + ", " + shape({L, N}) + ", " + shape({L, N})}};
-  g.numbers = {head(cat("token ", view.token), "number", 6)};
+  g.numbers = {head(cat("token ", view.token), "number", std::min<int64_t>(6, std::max(R, N)))};
   for (int k = 0; k < t.inputs(); ++k) {
     const std::string side = side_name(k);
     g.numbers.push_back(row("dt, " + side, t.x_dbl[k].v.part(0, R), view.token));
@@ -540,13 +528,10 @@ Stage classes(const Subject& s, const View&) {
   const int64_t L = c.tokens(), D = c.embed_dim, C = c.num_classes;
   const bool most = bool(t.most.v);
   Stage g;
-  std::vector<int64_t> which;
-  if (c.use_double_cls_token && c.if_cls_token)
-    which = {0, L - 1};
-  else if (c.if_cls_token)
-    which = {c.use_middle_cls_token ? c.patches() / 2 : 0};
-  else if (c.final_pool_type == "none")
-    which = {L - 1};
+  std::vector<int64_t> which;  // the tokens that count; none: all
+  for (int64_t l = 0; l < L; ++l)
+    if (!class_token_at(c, l).empty()) which.push_back(l);
+  if (!c.if_cls_token && c.final_pool_type == "none") which = {L - 1};
   g.text =
       most ? "Each token gets its logits; of each class the largest counts."
       : c.if_cls_token

@@ -15,8 +15,8 @@ namespace {
 const char* style = R"css(<style>
 .eq { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", Georgia, serif; font-size: 1.12rem;
   background: var(--soft); border-left: 3px solid var(--accent); padding: 6px 12px; margin: 8px 0;
-  overflow-x: auto; white-space: nowrap; }
-.eq div { margin: 3px 0; }
+  overflow-x: auto; }
+.eq div { margin: 3px 0 3px 24px; text-indent: -24px; }
 .eq sub, .eq sup { font-size: .72em; line-height: 0; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 14px; margin: 12px 0; }
 a { color: var(--accent); }
@@ -168,14 +168,11 @@ class Pictures {
   // A value for each token -> for each patch of the grid (class tokens are left out).
   Matrix grid_of(const Vector& tokens) const {
     const int G = c_.grid();
-    const int64_t L = std::ssize(tokens), P = c_.patches();
+    const int64_t L = std::ssize(tokens);
     Matrix m(G, G);
     int64_t patch = 0;
     for (int64_t l = 0; l < L; ++l) {
-      const bool cls = c_.if_cls_token && (c_.use_double_cls_token   ? l == 0 || l == P + 1
-                                           : c_.use_middle_cls_token ? l == P / 2
-                                                                     : l == 0);
-      if (cls) continue;
+      if (!class_token_at(c_, l).empty()) continue;
       const bool turned = c_.if_bidirectional && t_.layer % 2 == 1;
       m.data[patch++] = tokens[turned ? L - 1 - l : l];
     }
@@ -330,8 +327,10 @@ std::string table_of(const std::vector<std::vector<std::string>>& rows, bool wit
     }
     auto& row = cells.emplace_back();
     for (size_t j = 0; j < columns; ++j)
-      row.push_back(
-          {j < rows[i].size() ? escaped(rows[i][j]) : "", j && with_head ? " class=\"n\"" : ""});
+      row.push_back({j >= rows[i].size() ? ""
+                     : j                 ? escaped(rows[i][j])
+                                         : equation_html(rows[i][j]),
+                     j && with_head ? " class=\"n\"" : ""});
   }
   return table_html("", head, cells);
 }
@@ -374,7 +373,7 @@ std::string page_of(const Subject& s, const View& view, const std::vector<Stage>
     for (const Check& c : g.checks)
       body += fmt::format("<li><span class=\"{}\">{}</span> {:.1e} {}</li>\n",
                           c.agrees() ? "ok" : "bad", c.agrees() ? "agrees" : "DISAGREES", c.error,
-                          escaped(c.what));
+                          equation_html(c.what));
     body += "</ul>\n</section>\n";
   }
   return page_html("A picture's way through Vision Mamba", body);

@@ -216,6 +216,14 @@ Side Trace::side(int k) const {
           .reverse = k == 1};
 }
 
+std::string class_token_at(const VimConfig& c, int64_t token) {
+  if (!c.if_cls_token) return "";
+  const int64_t P = c.patches();
+  if (c.use_double_cls_token)
+    return token == 0 ? "cls_token_head" : token == P + 1 ? "cls_token_tail" : "";
+  return token == (c.use_middle_cls_token ? P / 2 : 0) ? "cls_token" : "";
+}
+
 void check_can_show(const VimConfig& c, int layer) {
   check(c);
   const char* no = c.stem != "patch"          ? "the stem is made of convolutions (stem conv)"

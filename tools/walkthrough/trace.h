@@ -57,6 +57,9 @@ struct Trace {
   Side side(int k) const;
 };
 
+// The parameter that stands at place `token` of the sequence, "" for a patch.
+std::string class_token_at(const VimConfig& config, int64_t token);
+
 // InputError in one line if the walk-through cannot show such a model, or layer.
 void check_can_show(const VimConfig& config, int layer);
 
