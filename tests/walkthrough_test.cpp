@@ -257,7 +257,7 @@ TEST_CASE("walkthrough: the program") {
   CHECK(count_of(scan.out, "[scan]") == 1);
   CHECK(count_of(scan.out, "\n== ") == 1);
   CHECK(scan.out.find("channel 2") != std::string::npos);
-  CHECK(scan.out.find("1 stages") != std::string::npos);
+  CHECK(scan.out.find("1 stage, ") != std::string::npos);
   CHECK(count_of(run(s, "--resume " + s.path + " --stage norm,scan").out, "\n== ") == 2);
 
   for (const std::string& bad :

@@ -153,9 +153,9 @@ std::string summary(const std::vector<Stage>& stages) {
     for (const Check& c : s.checks)
       ++checks, failed += !c.agrees(), worst = std::max(worst, c.error);
   return fmt::format(
-      "{} stages, {} checks, {}; largest error {:.1e} (limit {:.0e} of the largest value)",
-      stages.size(), checks, failed ? fmt::format("{} DISAGREE", failed) : "all agree", worst,
-      limit);
+      "{} stage{}, {} checks, {}; largest error {:.1e} (limit {:.0e} of the largest value)",
+      stages.size(), stages.size() == 1 ? "" : "s", checks,
+      failed ? fmt::format("{} DISAGREE", failed) : "all agree", worst, limit);
 }
 
 const Place& place(const std::string& name) {
