@@ -173,7 +173,7 @@ TEST_CASE("walkthrough: models it does not show are refused in one line") {
   CHECK(refused([](VimConfig&) {}) == "no error");
   CHECK(refused([](VimConfig& c) { c.stem = "conv", c.stem_width = 3; }).find("stem conv") !=
         std::string::npos);
-  CHECK(refused([](VimConfig& c) { c.final_pool_type = "all"; }).find("for each token") !=
+  CHECK(refused([](VimConfig& c) { c.final_pool_type = "all"; }).find("final_pool_type") !=
         std::string::npos);
   CHECK(refused([](VimConfig&) {}, 2).find("no layer 2") != std::string::npos);
   CHECK(refused([](VimConfig&) {}, -1).find("no layer -1") != std::string::npos);

@@ -345,8 +345,7 @@ Stage saliency(const Subject& s, const View&) {
   Stage g;
   g.text =
       "All the way to the picture: which pixels would change the loss most, if they changed a "
-      "little. The "
-      "patches with the largest gradient are those that the answer hangs on.";
+      "little. That is all a gradient says: a patch may matter and still have a small one.";
   g.equations = {"d image = d patches W_{patch}, put back where the patches were cut out"};
   g.shapes = {{"d patches", shape({c.patches(), c.embed_dim})},
               {"d image", shape({3, S, S})},

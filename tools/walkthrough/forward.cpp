@@ -416,8 +416,9 @@ Stage attention(const Subject& s, const View& view) {
   const int64_t L = t.n.v.rows, e = view.channel;
   Stage g;
   g.text = cat(
-      "The same scan, multiplied out: s is a sum over the tokens that came before, with a weight "
-      "for each, as in attention. Nobody computes the L x L weights; the recurrence has their sum "
+      "The same scan, multiplied out: s is a sum over the token itself and those before it, with "
+      "a weight for each, as in attention. Nobody computes the L x L weights; the recurrence has "
+      "their sum "
       "in L steps. Below: whom token ",
       view.token, " (", token_text(t, view.token), ") hears most in this channel.");
   g.equations = {

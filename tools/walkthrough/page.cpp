@@ -198,7 +198,7 @@ class Pictures {
   // exp(Delta A) over all tokens and channels, sorted: a curve for each of some states.
   std::string spectrum(int k) const {
     Chart chart{.title = cat("The decay spectrum, ", side_name(k), " side"),
-                .x_label = "% of all tokens and channels that keep at most so much of a state",
+                .x_label = "% of tokens and channels, sorted",
                 .series = {},
                 .whole_x = false};
     const Matrix a = decay(t_.side(k), t_.Delta[k]);

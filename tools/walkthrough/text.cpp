@@ -128,7 +128,7 @@ std::string text_of(const Stage& s, bool colour) {
 std::string introduction(const Subject& s, const View& view) {
   const Trace& t = s.trace;
   const VimConfig& c = t.config;
-  std::string out = cat("Walk-through: ", s.picture, ", through ", s.model, "\n");
+  std::string out = cat("Walk-through: ", s.picture, ", through ", s.model, ".\n");
   out += wrapped(
       cat(s.parameters, " parameters, ", c.depth, " layers, L = ", c.tokens(), " tokens, D = ",
           c.embed_dim, ", E = ", c.inner(), ", N = ", c.d_state, " states, R = ", c.rank(),

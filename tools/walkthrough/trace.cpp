@@ -226,12 +226,13 @@ std::string class_token_at(const VimConfig& c, int64_t token) {
 
 void check_can_show(const VimConfig& c, int layer) {
   check(c);
+  const std::string& pool = c.final_pool_type;
+  const bool pools = c.if_cls_token || pool == "mean" || pool == "none" || pool == "max";
   const char* no = c.stem != "patch"          ? "the stem is made of convolutions (stem conv)"
                    : c.mixer_conv != "causal" ? "the mixer's convolution is over the grid"
                    : c.scan_order != "row"    ? "every second layer scans column by column"
-                   : c.final_pool_type == "all" && !c.if_cls_token
-                       ? "the model answers for each token (final_pool_type all)"
-                       : nullptr;
+                   : !pools                   ? "its final_pool_type is not one of mean, none, max"
+                                              : nullptr;
   KRAIT_INPUT(!no, "the walk-through does not show this model: ", no);
   KRAIT_INPUT(c.channels == 3, "the walk-through shows pictures of 3 channels, not ", c.channels);
   KRAIT_INPUT(0 <= layer && layer < c.depth, "there is no layer ", layer,
