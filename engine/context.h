@@ -22,6 +22,15 @@ class LaunchObserver {
   virtual void after(Stream stream) = 0;
 };
 
+// Is told of every op once its result is computed and it is on the tape, if there is one: a tool
+// that shows what a model computes. It may put an op of its own behind an output.
+class OpObserver {
+ public:
+  virtual ~OpObserver() = default;
+  virtual void ran(Context& ctx, const char* op, std::initializer_list<const Tensor*> in,
+                   std::initializer_list<Tensor*> out) = 0;
+};
+
 class Context {
  public:
   // `arena_bytes`: the step's memory; 0 until reserve() is called. Throws OutOfMemory.
@@ -87,6 +96,7 @@ class Context {
                  std::initializer_list<Tensor*> out, F&& backward) {
     if (tape_) tape_->record(name, in, out, std::forward<F>(backward));
     if (watch_finite_ && !measuring()) find_not_finite(name, out);
+    if (op_observer_) op_observer_->ran(*this, name, in, out);
   }
   // Train and compare with `--kernel selective_scan_fwd=reference`.
   void force(std::string kernel, std::string variant) {
@@ -94,6 +104,7 @@ class Context {
   }
   // Null: nobody. Must live until replaced. Not while a graph is recorded or replayed.
   void observe(LaunchObserver* observer) { observer_ = observer; }
+  void observe_ops(OpObserver* observer) { op_observer_ = observer; }  // the same
 
   // float32 products may use TF32 tensor cores (GPU only).
   bool allow_tf32 = false;
@@ -178,6 +189,7 @@ class Context {
   Libraries libraries_;
   std::map<std::string, std::string, std::less<>> force_;
   LaunchObserver* observer_ = nullptr;
+  OpObserver* op_observer_ = nullptr;
   size_t persistent_bytes_ = 0;
   bool watch_finite_ = false;
   std::string not_finite_, scope_;

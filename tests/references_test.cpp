@@ -299,7 +299,7 @@ class Programs {
   bool any_knows(const std::string& option) {
     for (const char* p :
          {"train_cifar", "classify", "parity", "inspect_checkpoint", "kernel_lab verify",
-          "kernel_lab bench", "kernel_lab sweep", "kernel_lab step"})
+          "kernel_lab bench", "kernel_lab sweep", "kernel_lab step", "walkthrough"})
       if (knows(p, option)) return true;
     return false;
   }
