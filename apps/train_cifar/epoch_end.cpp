@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -60,7 +59,6 @@ void Trainer::finish_epoch() {
   if (tested) note_target(*tested, average);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
-  save(best);
   nlohmann::ordered_json line = {{"train_lr", lr}, {"train_loss", loss}};
   if (tested) {
     line["test_loss"] = tested->loss;
@@ -80,10 +78,9 @@ void Trainer::finish_epoch() {
     const auto& by = options_.result == "ema" ? average : tested;
     report_->add(line, by ? by->predictions : std::vector<Prediction>(), best);
   }
-  if (!whole) return;  // the log has one line per epoch
-  std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
-  log << line.dump() << "\n";
-  KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
+  if (whole) append_log(options_.output_dir, line);  // one line per epoch
+  // Last: whoever goes on from the checkpoint finds the log up to there.
+  save(best);
 }
 
 // Stops the training where --target-acc1 is reached, and says by whom and after how long.
