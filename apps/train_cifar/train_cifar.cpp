@@ -2,8 +2,10 @@
 // this file -> trainer.cpp (one step) -> models/vim/vim.cpp -> engine/ops/norm.cpp ->
 // kernels/norm/reference.cpp -> kernels/norm/*.cu -> engine/tape.h.
 #include <fmt/format.h>
+#include <new>
 
 #include "apps/train_cifar/interrupt.h"
+#include "apps/train_cifar/out_of_memory.h"
 #include "apps/train_cifar/trainer.h"
 
 namespace {
@@ -43,11 +45,15 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  krait::watch_for_lost_errors("train_cifar");
   try {
     return run(argc, argv);
   } catch (const krait::InputError& e) {  // what the user gave is wrong
     fmt::print(stderr, "train_cifar: {}\n", e.what());
     return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "train_cifar: out of memory\n");
+    return 1;
   } catch (const std::exception& e) {
     fmt::print(stderr, "train_cifar: {}\n", e.what());
     return 1;
