@@ -52,12 +52,12 @@ skip() {
   echo "skipped $1"
 }
 
-# ---- a training: 12 epochs of 10 steps, a second or two
+# ---- a training: 8 epochs of 10 steps, a second or two
 
 # train FOLDER ARGUMENTS...: its output goes to $work/out and $work/err.
 # shellcheck disable=SC2054  # a list of classes
 options=(--model vim_micro_patch4_32 --patch-size 16 --depth 1 --embed-dim 32 --data-set SYNTHETIC
-  --classes square,ring --train-fraction 0.1 --batch-size 20 --epochs 12 --lr 1e-2 --model-ema --drop-path 0.1
+  --classes square,ring --train-fraction 0.1 --batch-size 20 --epochs 8 --lr 1e-2 --model-ema --drop-path 0.1
   --device cpu)
 train() {
   local folder=$1
@@ -250,7 +250,7 @@ done
 
 # ---- damaged checkpoints
 
-# A training at the end of its 12 epochs; the files of its last two.
+# A training at the end of its 8 epochs; the files of its last two.
 fresh() {
   rm -rf "$1"
   cp -r "$work/alone" "$1"
@@ -314,11 +314,11 @@ check "a damaged checkpoint is not evaluated: one line, exit code 2" damaged_bes
 
 # ---- disk full, errors of the disk, no right to write
 
-# Half a training, killed before its 6th checkpoint got its name; $good is what its checkpoint holds.
+# Half a training, killed before its 4th checkpoint got its name; $good is what its checkpoint holds.
 make_half() {
   local folder=$1
   rm -rf "$folder"
-  with=(LD_PRELOAD="$fault" FAULT_CALL=rename FAULT_FILE="/checkpoint.safetensors" FAULT_AT=6 FAULT_DO=kill)
+  with=(LD_PRELOAD="$fault" FAULT_CALL=rename FAULT_FILE="/checkpoint.safetensors" FAULT_AT=4 FAULT_DO=kill)
   start "$folder"
   finish
   rm -f "$folder/checkpoint.safetensors.tmp"
