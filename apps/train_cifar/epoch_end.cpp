@@ -69,6 +69,9 @@ void Trainer::finish_epoch() {
   line["n_parameters"] = params_.count();
   line["images_per_second"] = speed;
   line["seconds"] = now_.seconds;
+  line["step_bytes"] = ctx_.arena().extent();
+  line["persistent_bytes"] = ctx_.persistent_bytes();
+  line["host_bytes"] = resident_bytes();
   if (average) {
     line["test_loss_ema"] = average->loss;
     line["test_acc1_ema"] = average->acc1;

@@ -110,7 +110,7 @@ state() {
 }
 # The last line of each epoch, without times.
 log_of() {
-  sed -E 's/"(seconds|images_per_second)":[-+.0-9e]*,?//g' "$1/log.txt" |
+  sed -E 's/"(seconds|images_per_second|host_bytes)":[-+.0-9e]*,?//g' "$1/log.txt" |
     awk 'match($0, /"epoch":[0-9]+/) { last[substr($0, RSTART + 8) + 0] = $0 }
          END { for (e = 0; e in last; ++e) print last[e] }'
 }
@@ -185,7 +185,7 @@ killed_runs() {
         0 | 1)
           how="at any time"
           start "$folder" "${arguments[@]}"
-          kill_after $((RANDOM % (length + 1)))
+          kill_after $((RANDOM % (length * 3 / 2)))
           ;;
         2)
           how="while the temporary file was there"
