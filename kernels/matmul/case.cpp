@@ -168,7 +168,7 @@ void add_matmul_huge(CaseList& list, int64_t elements) {
     for (const Size& s : {Size{33, 44, 384, false, true, false, false, Rows::packed},
                           Size{33, 384, 44, false, false, false, false, Rows::packed},
                           Size{33, 392, 200, false, true, false, false, Rows::packed},
-                          Size{44, 384, 33, true, false, true, true, Rows::packed}})
+                          Size{44, 3000, 33, true, false, true, true, Rows::packed}})
       add_repeated(list, elements / (33 * std::max(s.n, s.ta ? s.n : s.k)) + 1,
                    [=](CaseList& to, int64_t times) {
                      Size z = s;
