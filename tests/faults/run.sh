@@ -81,9 +81,16 @@ start() {
   env "${with[@]}" "$work/train_cifar" "${options[@]}" --output_dir "$folder" "$@" >"$work/out" 2>"$work/err" &
   child=$!
 }
-# The exit code of $child, as $code.
+# start_and_stop FOLDER FILE: the same, and it stands still from when the file is there.
+start_and_stop() {
+  start "$1"
+  while kill -0 $child 2>/dev/null && [ ! -e "$1/$2.safetensors" ]; do :; done
+  kill -STOP $child
+}
+# The exit code of $child, as $code; it goes on first.
 finish() {
   code=0
+  kill -CONT $child 2>/dev/null || true
   { wait $child || code=$?; } 2>/dev/null
   child=0
 }
@@ -231,16 +238,21 @@ killed_runs
 # ---- signals
 
 signalled() {
-  local signal=$1 folder=$work/signalled
-  rm -rf "$folder"
+  local signal=$1 folder=$work/signalled try
   with=(A=)
-  start "$folder"
-  pause $((length * (20 + RANDOM % 60) / 100))
-  kill "-$signal" $child
-  if [ "$signal" != INT ]; then kill "-$signal" $child 2>/dev/null || true; fi  # reminds: must not hurt
-  finish
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    rm -rf "$folder"
+    start "$folder"
+    while kill -0 $child 2>/dev/null && [ ! -e "$folder/checkpoint.safetensors" ]; do :; done
+    pause $((RANDOM % 100))
+    kill "-$signal" $child 2>/dev/null || true
+    if [ "$signal" != INT ]; then kill "-$signal" $child 2>/dev/null || true; fi  # reminds: must not hurt
+    finish
+    if [ $code -ne 0 ]; then break; fi
+    echo "try $try: it had ended before"
+  done
   cat "$work/err"
-  [ $code -eq 130 ] || { echo "exit code $code, not 130" && return 1; }
+  [ "$code" -eq 130 ] || { echo "exit code $code, not 130" && return 1; }
   grep -q "go on with --resume" "$work/out" || { tail -n 3 "$work/out" && return 1; }
   as_if_alone "$folder"
 }
@@ -363,8 +375,7 @@ disk_full() {
 fills_up() {  # while it runs
   rm -rf "$full/run"
   with=(A=)
-  start "$full/run"
-  while [ ! -e "$full/run/previous_checkpoint.safetensors" ]; do :; done
+  start_and_stop "$full/run" previous_checkpoint
   head -c 100000000 /dev/zero >"$full/rest" 2>/dev/null || true
   finish
   cat "$work/err"
@@ -403,8 +414,7 @@ right_taken() {
   mkdir "$folder"
   if [ "$(id -u)" = 0 ]; then chown 65534 "$folder"; fi
   with=("${as_user[@]}")
-  start "$folder"
-  while [ ! -e "$folder/previous_checkpoint.safetensors" ]; do :; done
+  start_and_stop "$folder" previous_checkpoint
   chmod 555 "$folder"
   finish
   chmod 755 "$folder"
@@ -441,10 +451,8 @@ check "a gradient that is not finite: one line, exit code 1, nothing lost" not_f
 two_runs() {
   rm -rf "$work/two"
   with=(A=)
-  start "$work/two"
+  start_and_stop "$work/two" checkpoint
   local first=$child
-  while [ ! -e "$work/two/checkpoint.safetensors" ]; do :; done
-  cp "$work/out" "$work/first_out"
   end_in 2 "another training writes to it \(process $first on " resume "$work/two" || return 1
   child=$first
   finish
