@@ -2,11 +2,14 @@
 #include "engine/checkpoint.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
 #include <unistd.h>
 #include <unordered_map>
 
@@ -149,14 +152,31 @@ SafeTensors content(const std::vector<Block>& blocks, const std::byte* host,
   return file;
 }
 
-// Gives the file a second name, replacing what had it. False where the folder cannot do that.
-bool give_name(const std::string& file, const std::string& name) {
-  const std::string temporary = name + ".tmp";
-  unlink(temporary.c_str());
-  if (link(file.c_str(), temporary.c_str()) != 0) return false;
-  if (rename(temporary.c_str(), name.c_str()) == 0) return true;
-  unlink(temporary.c_str());  // or whoever writes to it would write to the file
-  return false;
+bool is_whole(const std::string& path) {
+  try {
+    read_checkpoint(path);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+void write_checkpoint(const std::vector<std::string>& paths, const SafeTensors& file,
+                      const std::string& own) {
+  const std::string& path = paths[0];
+  // A damaged one must not take the place of a good previous one.
+  const bool keep = path == own || is_whole(path);
+  try {
+    write_safetensors(path, file, [&](const std::string& temporary) {
+      for (size_t i = 1; i < paths.size(); ++i)
+        if (!give_name(temporary, paths[i])) write_safetensors(paths[i], file);
+      const std::string previous = previous_checkpoint(path);
+      KRAIT_INPUT(!keep || give_name(path, previous) || rename(path.c_str(), previous.c_str()) == 0,
+                  previous, ": cannot be replaced: ", std::strerror(errno));
+    });
+  } catch (const InputError& e) {
+    throw InputError(cat(e.what(), keep ? "; the checkpoint before it is whole" : ""));
+  }
 }
 
 }  // namespace
@@ -186,16 +206,25 @@ void CheckpointWriter::save(Context& ctx, const std::vector<std::string>& paths,
   for (const auto& [role, prefix] : stored_roles)
     if (const Tensor& block = params.flat(role))
       ctx.download(host_.get() + blocks[k++].at, block, block.count() * size_of(block.dtype()));
-  writing_ = std::async(std::launch::async, [paths, blocks, host = host_, &params, state] {
-    const SafeTensors file = content(blocks, host.get(), params, state);
-    write_safetensors(paths[0], file);
-    for (size_t i = 1; i < paths.size(); ++i)
-      if (!give_name(paths[0], paths[i])) write_safetensors(paths[i], file);
-  });
+  writing_ =
+      std::async(std::launch::async, [paths, blocks, host = host_, &params, state, own = own_] {
+        write_checkpoint(paths, content(blocks, host.get(), params, state), *own);
+        *own = paths[0];
+      });
 }
 
 void CheckpointWriter::finish() {
   if (writing_.valid()) writing_.get();
+}
+
+void CheckpointWriter::check() {
+  if (writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready)
+    writing_.get();
+}
+
+std::string previous_checkpoint(const std::string& path) {
+  const size_t name = path.rfind('/') + 1;  // 0 if there is no folder
+  return path.substr(0, name) + "previous_" + path.substr(name);
 }
 
 void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
@@ -250,6 +279,21 @@ Checkpoint read_checkpoint(const std::string& path) {
   return c;
 }
 
+Checkpoint read_checkpoint_or_previous(const std::string& path, std::string& warning) {
+  try {
+    return read_checkpoint(path);
+  } catch (const InputError& e) {
+    const std::string previous = previous_checkpoint(path);
+    if (access(previous.c_str(), F_OK) != 0) throw;
+    warning = cat(e.what(), "; going on from ", previous);
+    try {
+      return read_checkpoint(previous);
+    } catch (const InputError& second) {
+      throw InputError(cat(e.what(), "; and ", second.what()));
+    }
+  }
+}
+
 void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, bool resume) {
   KRAIT_INPUT(!resume || from.state || from.foreign, from.path, ": ", from.no_state,
               ", so a training cannot go on from it");
@@ -279,16 +323,29 @@ void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, b
   params.refresh_copy(ctx);
 }
 
-void make_output_folder(const std::string& folder) {
+std::unique_ptr<File> take_output_folder(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   KRAIT_INPUT(std::filesystem::is_directory(folder), "output folder ", folder,
               ": cannot be made: ", error ? error.message() : "there is a file of that name");
-  const std::string trial = folder + "/.krait_trial";
-  const int fd = open(trial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  KRAIT_INPUT(fd >= 0, "output folder ", folder, ": cannot be written to: ", std::strerror(errno));
-  close(fd);
-  unlink(trial.c_str());
+  // A lock that was left may be there in a folder that cannot be written to any more.
+  const std::string name = folder + "/.lock";
+  auto lock = std::make_unique<File>(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  KRAIT_INPUT(lock->fd() >= 0 && access(folder.c_str(), W_OK) == 0, "output folder ", folder,
+              ": cannot be written to: ", std::strerror(errno));
+  // The lock goes with the process, however that ends. A file system without locks keeps nobody
+  // out.
+  if (flock(lock->fd(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    char owner[200] = {};
+    const ssize_t n = read(lock->fd(), owner, sizeof owner - 1);
+    throw InputError(cat("output folder ", folder, ": another training writes to it",
+                         n > 0 ? cat(" (", printable(owner), ")") : ""));
+  }
+  char host[100] = {};
+  gethostname(host, sizeof host - 1);
+  const std::string owner = cat("process ", getpid(), " on ", host);
+  if (ftruncate(lock->fd(), 0) == 0) lock->write_all(owner.data(), owner.size());
+  return lock;
 }
 
 }  // namespace krait

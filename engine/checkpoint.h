@@ -5,9 +5,11 @@
 #pragma once
 
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "engine/io/file.h"
 #include "engine/params.h"
 #include "engine/safetensors.h"
 #include "kernels/common/step_state.h"
@@ -40,12 +42,18 @@ struct Checkpoint {
   bool has_ema() const;
 };
 
-// Written to a temporary file and renamed. InputError if that is not possible.
+// The file that a new checkpoint replaces is kept under this name, beside it:
+// "folder/previous_checkpoint.safetensors".
+std::string previous_checkpoint(const std::string& path);
+
+// Flushed to disk under a temporary name, then renamed; a whole file that has the name becomes the
+// previous one. At every moment one of the two is whole. InputError if that is not possible.
 void save_checkpoint(Context& ctx, const std::string& path, const ParamStore& params,
                      const TrainState& state);
 
 // The same while the training goes on: save() copies what is to be written and returns; a thread
-// writes it. One file may have several names.
+// writes it. One file may have several names; the first is that of which a previous one is kept,
+// and which the file gets last.
 class CheckpointWriter {
  public:
   // Waits for the file before. `params` must live until this one is written.
@@ -53,22 +61,30 @@ class CheckpointWriter {
             const TrainState& state);
   // Waits until everything is written. InputError (save()'s too) if that was not possible.
   void finish();
+  // Does not wait, and throws what finish() would as soon as it is known.
+  void check();
 
  private:
+  std::shared_ptr<std::string> own_ = std::make_shared<std::string>();  // last file: it is whole
   std::shared_ptr<std::byte> host_;  // the blocks, one after the other; pinned
   size_t host_bytes_ = 0;
   std::future<void> writing_;  // waits when it goes
 };
 
-// InputError in one line: no such file, not a checkpoint, cut off.
+// InputError in one line: no such file, not a checkpoint, cut off, damaged.
 Checkpoint read_checkpoint(const std::string& path);
+// The previous one if the file is missing or damaged; `warning` then says why, in one line.
+// InputError if neither can be read.
+Checkpoint read_checkpoint_or_previous(const std::string& path, std::string& warning);
 
 // Weights, average (the weights themselves if the file has none) and, with `resume`, moments.
 // InputError naming the first differing names and shapes if it is of another model, or has no
 // moments; nothing is changed then.
 void load_checkpoint(Context& ctx, const Checkpoint& from, ParamStore& params, bool resume);
 
-// Makes the folder if it is not there. InputError if files cannot be written in it.
-void make_output_folder(const std::string& folder);
+// Makes the folder if it is not there, and keeps other trainings out of it as long as the returned
+// file is open: it is the folder's ".lock". InputError if files cannot be written in the folder, or
+// another training has it.
+[[nodiscard]] std::unique_ptr<File> take_output_folder(const std::string& folder);
 
 }  // namespace krait

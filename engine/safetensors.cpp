@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/io/checksum.h"
 #include "engine/io/file.h"
 
 namespace krait {
@@ -35,6 +37,18 @@ int64_t checked_count(const std::vector<int64_t>& shape) {
   for (int64_t d : shape)
     if (d < 0 || __builtin_mul_overflow(n, d, &n)) return -1;
   return n;
+}
+
+constexpr const char *checksum_name = "checksum", *checksum_kind = "crc32c ";
+constexpr const char* no_digits = "00000000";
+
+// The checksum as it stands in a header, without spaces: "checksum":"crc32c 1234abcd".
+std::string checksum_entry(const std::string& digits) {
+  return cat('"', checksum_name, "\":\"", checksum_kind, digits, '"');
+}
+
+uint32_t checksum_of(uint32_t before, const void* bytes, size_t n) {
+  return crc32c({static_cast<const char*>(bytes), n}, before);
 }
 
 struct Entry {
@@ -195,18 +209,36 @@ SafeTensors read_safetensors(const std::string& path) {
   KRAIT_INPUT(at <= data_bytes, path, ": is cut off (", size, " bytes long, ",
               8 + header_bytes + at, " needed)");
   KRAIT_INPUT(at == data_bytes, path, ": has ", data_bytes - at, " bytes after its last tensor");
+  // Checked last, so that what can be said in more detail is.
+  const auto stored = content.metadata.extract(checksum_name);
+  std::string digits;
+  if (stored) {
+    digits = stored.mapped().substr(std::min(stored.mapped().size(), std::strlen(checksum_kind)));
+    const size_t place = text.find(checksum_entry(digits));
+    KRAIT_INPUT(digits.size() == std::strlen(no_digits) && place != std::string::npos, path,
+                ": is damaged: its checksum cannot be read");
+    text.replace(place, checksum_entry(digits).size(), checksum_entry(no_digits));
+  }
+  uint32_t sum = checksum_of(checksum_of(0, length, 8), text.data(), text.size());
   content.tensors.reserve(entries.size());
   for (Entry& e : entries) {
     StoredTensor t{std::move(e.dtype), std::move(e.shape), std::vector<std::byte>(e.to - e.from)};
     KRAIT_INPUT(file.read_all(t.bytes.data(), t.bytes.size()), path, ": cannot be read");
+    if (stored) sum = checksum_of(sum, t.bytes.data(), t.bytes.size());
     content.tensors.emplace_back(std::move(e.name), std::move(t));
   }
+  KRAIT_INPUT(!stored || digits == fmt::format("{:08x}", sum), path,
+              ": is damaged: its bytes do not match its checksum");
   return content;
 }
 
-void write_safetensors(const std::string& path, const SafeTensors& content) {
+void write_safetensors(const std::string& path, const SafeTensors& content,
+                       const std::function<void(const std::string&)>& whole) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
+  nlohmann::ordered_json& metadata = header["__metadata__"];
+  metadata[checksum_name] = cat(checksum_kind, no_digits);  // first, so that it is found first
+  for (const auto& [key, value] : content.metadata)
+    if (key != checksum_name) metadata[key] = value;
   uint64_t at = 0;
   for (const auto& [name, t] : content.tensors) {
     KRAIT_CHECK(name != "__metadata__" && !header.contains(name), "tensor ", name, " twice");
@@ -219,12 +251,21 @@ void write_safetensors(const std::string& path, const SafeTensors& content) {
   unsigned char length[8];
   for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(text.size() >> (8 * i));
 
-  write_file(path, [&](const File& file) {
-    bool ok = file.write_all(length, 8) && file.write_all(text.data(), text.size());
-    for (const auto& [name, t] : content.tensors)
-      ok = ok && file.write_all(t.bytes.data(), t.bytes.size());
-    return ok;
-  });
+  uint32_t sum = checksum_of(checksum_of(0, length, 8), text.data(), text.size());
+  for (const auto& [name, t] : content.tensors)
+    sum = checksum_of(sum, t.bytes.data(), t.bytes.size());
+  const std::string entry = checksum_entry(no_digits);
+  text.replace(text.find(entry), entry.size(), checksum_entry(fmt::format("{:08x}", sum)));
+
+  write_file(
+      path,
+      [&](const File& file) {
+        bool ok = file.write_all(length, 8) && file.write_all(text.data(), text.size());
+        for (const auto& [name, t] : content.tensors)
+          ok = ok && file.write_all(t.bytes.data(), t.bytes.size());
+        return ok;
+      },
+      whole);
 }
 
 }  // namespace krait

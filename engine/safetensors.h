@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -34,9 +35,12 @@ struct SafeTensors {
   const StoredTensor& at(const std::string& name) const;  // InputError naming it if absent
 };
 
-// InputError with the file's name if it is missing, cut off or not such a file.
+// InputError with the file's name if it is missing, cut off, not such a file, or has a checksum
+// that does not match. The checksum is not among the metadata that is returned.
 SafeTensors read_safetensors(const std::string& path);
-// To a temporary file beside it, flushed to disk, then renamed: an interrupted write loses nothing.
-void write_safetensors(const std::string& path, const SafeTensors& content);
+// As write_file() (io/file.h) does it. The metadata gets a "checksum": "crc32c 1234abcd", of all
+// bytes of the file, with zeros in place of these eight digits.
+void write_safetensors(const std::string& path, const SafeTensors& content,
+                       const std::function<void(const std::string&)>& whole = {});
 
 }  // namespace krait

@@ -268,6 +268,82 @@ TEST_CASE("safetensors: a file cut off anywhere says so") {
   CHECK(contains(error_of([&] { read_checkpoint(cut); }), "1 bytes after its last tensor"));
 }
 
+TEST_CASE("checkpoint: flipped bits are noticed, and the previous file takes its place") {
+  Folder folder;
+  const std::string path = folder / "checkpoint.safetensors",
+                    previous = folder / "previous_checkpoint.safetensors";
+  CHECK(previous_checkpoint(path) == previous);
+  CHECK(previous_checkpoint("a.safetensors") == "previous_a.safetensors");
+  Context ctx(Backend::cpu);
+  ParamStore a = store(8);
+  a.allocate(ctx, DType::f32, training);
+  TrainState state = some_state;
+  std::string files[3];
+  for (int k = 0; k < 3; ++k) {
+    scramble(ctx, a, k);
+    state.epoch = k;
+    save_checkpoint(ctx, path, a, state);
+    files[k] = read_all(path);
+    CHECK(fs::exists(previous) == (k > 0));
+    if (k > 0) CHECK(read_all(previous) == files[k - 1]);
+  }
+  // Any bit, but for those of the word "checksum": then it is a file without one, and as it was.
+  const size_t word = files[2].find("checksum");
+  std::mt19937 g(1);
+  for (size_t i = 0; i < files[2].size(); i += i < 400 ? 1 : 61) {
+    std::string bad = files[2];
+    bad[i] = static_cast<char>(bad[i] ^ (1 << g() % 8));
+    write_all(path, bad);
+    CAPTURE(i);
+    const std::string e = error_of([&] { read_checkpoint(path); });
+    if (i - word < 8)
+      CHECK((e == "no error" || contains(e, path)));
+    else
+      CHECK(e.starts_with(path + ": "));
+  }
+  std::string warning;
+  Checkpoint c = read_checkpoint_or_previous(path, warning);
+  CHECK(c.path == previous);
+  CHECK(c.state->epoch == 1);
+  CHECK(warning ==
+        path + ": is damaged: its bytes do not match its checksum; going on from " + previous);
+  // The next one takes the damaged file's place, and not that of the good one before it.
+  save_checkpoint(ctx, path, a, state);
+  CHECK(read_all(path) == files[2]);
+  CHECK(read_all(previous) == files[1]);
+  warning.clear();
+  CHECK(read_checkpoint_or_previous(path, warning).state->epoch == 2);
+  CHECK(warning.empty());
+  fs::remove(path);
+  CHECK(read_checkpoint_or_previous(path, warning).state->epoch == 1);
+  CHECK(contains(warning, "No such file"));
+  write_all(path, files[2].substr(0, 1000));
+  write_all(previous, "");
+  const std::string both = error_of([&] { read_checkpoint_or_previous(path, warning); });
+  CHECK(contains(both, path + ": is cut off"));
+  CHECK(contains(both, "; and " + previous + ": is not a safetensors file"));
+  fs::remove(previous);
+  CHECK(error_of([&] { read_checkpoint_or_previous(path, warning); }) ==
+        error_of([&] { read_checkpoint(path); }));
+}
+
+TEST_CASE("checkpoint: what an interrupted write left is not written over") {
+  Folder folder;
+  const std::string path = folder / "checkpoint.safetensors", best = folder / "best.safetensors";
+  Context ctx(Backend::cpu);
+  ParamStore a = store(8);
+  a.allocate(ctx, DType::f32, training);
+  CheckpointWriter writer;
+  writer.save(ctx, {path, best}, a, some_state);
+  writer.finish();
+  const std::string good = read_all(best);
+  fs::create_hard_link(best, path + ".tmp");  // as if it had ended just before the last renaming
+  scramble(ctx, a, 1);
+  save_checkpoint(ctx, path, a, some_state);
+  CHECK(read_all(best) == good);
+  CHECK(read_all(path) != good);
+}
+
 TEST_CASE("safetensors: garbage") {
   Folder folder;
   const std::string path = folder / "g.safetensors";
@@ -337,14 +413,19 @@ TEST_CASE("safetensors: a place that cannot be written") {
   CHECK(contains(error_of([&] { write_safetensors(folder / "taken", content); }),
                  "cannot be replaced"));
   CHECK(!fs::exists(folder / "taken.tmp"));
-  make_output_folder(folder / "new/one");
-  CHECK(fs::is_empty(folder / "new/one"));
+  {
+    const auto lock = take_output_folder(folder / "new/one");
+    const std::string e = error_of([&] { (void)take_output_folder(folder / "new/one"); });
+    CHECK(contains(e, "another training writes to it (process " + std::to_string(getpid())));
+  }
+  (void)take_output_folder(folder / "new/one");  // nobody has it any more
   write_all(folder / "file", "x");
-  CHECK(contains(error_of([&] { make_output_folder(folder / "file"); }), "cannot be made"));
-  CHECK(contains(error_of([&] { make_output_folder(folder / "file/sub"); }), "cannot be made"));
+  CHECK(contains(error_of([&] { (void)take_output_folder(folder / "file"); }), "cannot be made"));
+  CHECK(
+      contains(error_of([&] { (void)take_output_folder(folder / "file/sub"); }), "cannot be made"));
   if (geteuid() != 0) {  // root may write everywhere
     fs::permissions(folder.path, fs::perms::owner_read | fs::perms::owner_exec);
-    CHECK(contains(error_of([&] { make_output_folder(folder.path.string()); }),
+    CHECK(contains(error_of([&] { (void)take_output_folder(folder.path.string()); }),
                    "cannot be written to: Permission denied"));
     fs::permissions(folder.path, fs::perms::owner_all);
   }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "engine/context.h"
 #include "engine/kernel_choice.h"
 #include "models/model.h"
 #include "tools/bench_report.h"
@@ -16,7 +17,8 @@ using namespace krait;
 
 struct Options {
   std::string kernel, variant, size, device;
-  bool all = false, large = false;
+  bool all = false, large = false, huge = false;
+  int64_t elements = int64_t{1} << 31;  // of a huge case's largest tensor, at least
   // bench and sweep
   std::string shape, baseline, save, source = KRAIT_SOURCE_DIR;
   bool markdown = false, no_verify = false;
@@ -32,7 +34,8 @@ struct StepOptions {
 bool wanted(const Options& o, const KernelCase& c) {
   if (!std::strstr(c.kernel(), o.kernel.c_str()) && c.folder() != o.kernel) return false;
   if (c.size().find(o.size) == std::string::npos) return false;
-  return !o.shape.empty() || (c.info().small ? !o.large : o.all || o.large);
+  if (!o.shape.empty() || c.once()) return true;
+  return c.info().small ? !o.large : o.all || o.large;
 }
 bool wanted(const Options& o, const KernelCase& c, int v) {
   if (!std::strstr(c.variant_name(v), o.variant.c_str())) return false;
@@ -40,9 +43,13 @@ bool wanted(const Options& o, const KernelCase& c, int v) {
   return (o.device.empty() || gpu == (o.device == "cuda")) && c.supports(v);
 }
 
+CaseList cases(const Options& o) {
+  return o.huge ? huge_cases(o.elements) : all_cases();
+}
+
 int list_rows(const Options& o) {
   int rows = 0;
-  for (auto& c : all_cases())
+  for (auto& c : cases(o))
     for (int v = 0; wanted(o, *c) && v < c->variant_count(); ++v) {
       if (!wanted(o, *c, v)) continue;
       std::printf("%-22s %-44s %-18s %s\n", c->kernel(), c->size().c_str(), c->variant_name(v),
@@ -55,12 +62,18 @@ int list_rows(const Options& o) {
 
 int verify(const Options& o) {
   int passed = 0, failed = 0, skipped = 0;
-  for (auto& c : all_cases())
+  for (auto& c : cases(o))
     for (int v = 0; wanted(o, *c) && v < c->variant_count(); ++v) {
       if (!wanted(o, *c, v)) continue;
       std::printf("%-22s %-44s %-18s ", c->kernel(), c->size().c_str(), c->variant_name(v));
       if (!available(c->variant_backend(v))) {
         std::printf("skip  no GPU here\n");
+        ++skipped;
+        continue;
+      }
+      const size_t bytes = c->once() ? case_bytes(*c, v) : 0;
+      if (bytes > free_memory(c->variant_backend(v))) {
+        std::printf("skip  %.0f GB do not fit\n", static_cast<double>(bytes) * 1e-9);
         ++skipped;
         continue;
       }
@@ -211,6 +224,12 @@ int main(int argc, char** argv) try {
     sub->add_flag("--large", o.large, "the large cases only");
     return sub;
   };
+  auto add_huge = [&](CLI::App* sub) {
+    sub->add_flag("--huge", o.huge,
+                  "cases of more elements than 32 bits can count, and no others (a GPU of 140 GB)");
+    sub->add_option("--elements", o.elements, "with --huge: so many, at least")
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  };
   auto add_bench = [&](const char* name, const char* help) {
     CLI::App* sub = add(name, help);
     sub->add_option("--shape", o.shape,
@@ -224,6 +243,7 @@ int main(int argc, char** argv) try {
   };
   CLI::App* list = add("list", "one line per kernel, size and variant");
   CLI::App* verifying = add("verify", "compare every variant with the reference");
+  for (CLI::App* sub : {list, verifying}) add_huge(sub);
   CLI::App* benching = add_bench("bench", "verify, then time every variant");
   CLI::App* sweeping = add_bench("sweep", "bench over all combinations of several sizes");
   StepOptions stepping;

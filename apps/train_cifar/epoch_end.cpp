@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -60,7 +59,6 @@ void Trainer::finish_epoch() {
   if (tested) note_target(*tested, average);
   std::fflush(stdout);
   if (options_.output_dir.empty()) return;
-  save(best);
   nlohmann::ordered_json line = {{"train_lr", lr}, {"train_loss", loss}};
   if (tested) {
     line["test_loss"] = tested->loss;
@@ -71,6 +69,9 @@ void Trainer::finish_epoch() {
   line["n_parameters"] = params_.count();
   line["images_per_second"] = speed;
   line["seconds"] = now_.seconds;
+  line["step_bytes"] = ctx_.arena().extent();
+  line["persistent_bytes"] = ctx_.persistent_bytes();
+  line["host_bytes"] = resident_bytes();
   if (average) {
     line["test_loss_ema"] = average->loss;
     line["test_acc1_ema"] = average->acc1;
@@ -80,10 +81,9 @@ void Trainer::finish_epoch() {
     const auto& by = options_.result == "ema" ? average : tested;
     report_->add(line, by ? by->predictions : std::vector<Prediction>(), best);
   }
-  if (!whole) return;  // the log has one line per epoch
-  std::ofstream log(std::filesystem::path(options_.output_dir) / "log.txt", std::ios::app);
-  log << line.dump() << "\n";
-  KRAIT_INPUT(log.flush(), "cannot write ", options_.output_dir, "/log.txt");
+  if (whole) append_log(options_.output_dir, line);  // one line per epoch
+  // Last: whoever goes on from the checkpoint finds the log up to there.
+  save(best);
 }
 
 // Stops the training where --target-acc1 is reached, and says by whom and after how long.

@@ -2,6 +2,7 @@
 #include "apps/train_cifar/interrupt.h"
 
 #include <csignal>
+#include <initializer_list>
 #include <unistd.h>
 
 namespace krait {
@@ -9,10 +10,13 @@ namespace {
 
 volatile std::sig_atomic_t asked = 0;
 
-void on_signal(int) {
-  if (asked) _exit(130);
+void on_signal(int signal) {
+  if (asked) {  // a scheduler may send its signals more than once, to remind
+    if (signal == SIGINT) _exit(130);
+    return;
+  }
   asked = 1;
-  const char text[] = "\nfinishing this step and saving (again: leave at once)\n";
+  const char text[] = "\nfinishing this step and saving (Ctrl-C: leave at once)\n";
   [[maybe_unused]] auto n = write(STDERR_FILENO, text, sizeof text - 1);
 }
 
@@ -21,8 +25,8 @@ void on_signal(int) {
 void watch_for_interrupt() {
   struct sigaction action {};
   action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  action.sa_flags = SA_RESTART;
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) sigaction(signal, &action, nullptr);
 }
 
 bool interrupt_asked() {

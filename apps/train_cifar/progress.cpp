@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
+#include <fstream>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -31,6 +32,13 @@ std::string human_time(double seconds) {
 std::string human_bytes(double bytes) {
   if (bytes >= 1024.0 * 1024 * 1024) return fmt::format("{:.1f} GiB", bytes / (1 << 30));
   return fmt::format("{:.0f} MiB", bytes / (1 << 20));
+}
+
+int64_t resident_bytes() {
+  std::ifstream sizes("/proc/self/statm");  // in pages: of the address space, and resident
+  int64_t all = 0, resident = 0;
+  sizes >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
 }
 
 Progress::Progress(std::string what, int64_t total, int64_t every)

@@ -26,5 +26,6 @@ class Progress {
 
 std::string human_time(double seconds);  // "1:02:03", "4:05", "12 s"
 std::string human_bytes(double bytes);   // "1.4 GiB"
+int64_t resident_bytes();                // of this process: what is in memory of its pages
 
 }  // namespace krait

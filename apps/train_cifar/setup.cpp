@@ -143,7 +143,10 @@ constexpr int never = std::numeric_limits<int>::max();  // so many steps before 
 Checkpoint checkpoint_of(const TrainOptions& o) {
   const std::string& path = o.resume.empty() ? o.finetune : o.resume;
   if (path.empty()) return {};
-  Checkpoint c = read_checkpoint(path);
+  std::string warning;
+  Checkpoint c = o.resume.empty() || o.eval ? read_checkpoint(path)
+                                            : read_checkpoint_or_previous(path, warning);
+  if (!warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
   if (o.weights == "ema") take_average(c);
   return c;
 }
@@ -196,7 +199,8 @@ Trainer::Trainer(const TrainOptions& options, Ranks& ranks)
   KRAIT_INPUT(options_.eval || train_set_.count() >= whole_, "--batch-size is ", B,
               ranks_.size() > 1 ? cat(" on each of ", ranks_.size(), " ranks") : "", "; ",
               train_set_.name, " has ", train_set_.count(), " training pictures");
-  if (!options_.eval && !options_.output_dir.empty()) make_output_folder(options_.output_dir);
+  if (!options_.eval && !options_.output_dir.empty())
+    folder_lock_ = take_output_folder(options_.output_dir);
   steps_per_epoch_ = std::max<int64_t>(1, train_set_.count() / whole_);
   part_ = B / options_.accumulate;
 

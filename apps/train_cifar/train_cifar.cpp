@@ -5,9 +5,11 @@
 #include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
+#include <new>
 #include <thread>
 
 #include "apps/train_cifar/interrupt.h"
+#include "apps/train_cifar/out_of_memory.h"
 #include "apps/train_cifar/trainer.h"
 #include "engine/parallel/launch.h"
 
@@ -68,6 +70,7 @@ int failed(Ranks* ranks, const char* what, int status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  krait::watch_for_lost_errors("train_cifar");
   std::unique_ptr<krait::Ranks> ranks;
   std::unique_ptr<krait::Trainer> trainer;  // out here: after an error it may wait for lost ranks
   try {
@@ -77,6 +80,8 @@ int main(int argc, char** argv) {
     return run(argc, argv, *ranks, trainer);
   } catch (const krait::InputError& e) {  // what the user gave is wrong
     return failed(ranks.get(), e.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return failed(ranks.get(), "out of memory", 1);
   } catch (const std::exception& e) {
     return failed(ranks.get(), e.what(), 1);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "apps/train_cifar/interrupt.h"
@@ -106,6 +107,7 @@ void Trainer::check(const StepChannel::Arrived& arrived) {
 void Trainer::explain_not_finite(const StepState& at) {
   channel_.drain();
   ctx_.wait();
+  writer_.finish();
   std::string what;
   for (const Param& p : params_.all())
     if (what.empty() && !ctx_.all_finite(params_.part(ParamStore::Role::master, p)))
@@ -121,9 +123,11 @@ void Trainer::explain_not_finite(const StepState& at) {
       if (what.empty() && !ctx_.all_finite(params_.part(ParamStore::Role::gradient, p)))
         what = "gradient of " + p.name;
   }
-  const std::string last = options_.output_dir.empty()
-                               ? "there is no checkpoint (no --output_dir)"
-                               : "the last good checkpoint is in " + options_.output_dir;
+  const std::filesystem::path folder(options_.output_dir);
+  const std::string last = options_.output_dir.empty() ? "there is no checkpoint (no --output_dir)"
+                           : std::filesystem::exists(folder / "checkpoint.safetensors")
+                               ? "the last good checkpoint is in " + options_.output_dir
+                               : "there is no checkpoint yet";
   throw Error(
       fmt::format("the loss is not finite at step {} (epoch {}): the first tensor that is "
                   "not finite is {}; {}",
@@ -178,6 +182,7 @@ void Trainer::train_epoch() {
       progress.show(at, at * B,
                     fmt::format("loss {:.3f}  lr {:.1e}  {}", arrived->loss, lr,
                                 human_bytes(ctx_.arena().extent())));
+    writer_.check();  // a training that cannot save does not go on
     interrupted_ = ranks_.any(interrupt_asked());
     if (interrupted_ || out_of_time() || now_.step >= stop_at_) break;
   }

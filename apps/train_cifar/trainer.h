@@ -65,7 +65,8 @@ class Trainer {
 
   Ranks& ranks_;
   TrainOptions options_;
-  Checkpoint resumed_;  // or fine-tuned; empty path: none
+  std::unique_ptr<File> folder_lock_;  // of the output folder
+  Checkpoint resumed_;                 // or fine-tuned; empty path: none
   Dataset test_set_, train_set_;
   std::string model_name_;
   ImageModel model_;

@@ -59,7 +59,8 @@ Bytes read_file(const std::string& path) {
   return content;
 }
 
-void write_file(const std::string& path, const std::function<bool(const File&)>& write) {
+void write_file(const std::string& path, const std::function<bool(const File&)>& write,
+                const std::function<void(const std::string&)>& whole) {
   const std::string temporary = path + ".tmp";
   auto give_up = [&](const char* what) {
     const std::string why = std::strerror(errno);
@@ -67,16 +68,36 @@ void write_file(const std::string& path, const std::function<bool(const File&)>&
     throw InputError(cat(path, ": cannot be ", what, ": ", why));
   };
   {
-    const File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    // What an interrupted write left is not written over: it may be good, and have a second name.
+    unlink(temporary.c_str());
+    const File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     KRAIT_INPUT(file.fd() >= 0, path, ": cannot be written: ", std::strerror(errno));
     if (!write(file) || fsync(file.fd()) != 0) give_up("written");
+  }
+  try {
+    if (whole) whole(temporary);
+  } catch (...) {
+    unlink(temporary.c_str());
+    throw;
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) give_up("replaced");
   // The rename itself lasts only once the folder is on disk.
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const File directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.fd() >= 0) fsync(directory.fd());
+  // Some file systems cannot flush a folder: EINVAL.
+  KRAIT_INPUT(directory.fd() < 0 || fsync(directory.fd()) == 0 || errno == EINVAL, path,
+              ": cannot be flushed to disk: ", std::strerror(errno));
+}
+
+bool give_name(const std::string& file, const std::string& name) {
+  const std::string temporary = name + ".tmp";
+  unlink(temporary.c_str());
+  if (link(file.c_str(), temporary.c_str()) != 0) return false;
+  // Where both names are the same file already, rename() does nothing and leaves both.
+  const bool done = rename(temporary.c_str(), name.c_str()) == 0;
+  unlink(temporary.c_str());  // or whoever writes to it would write to the file
+  return done;
 }
 
 std::string printable(const std::string& text) {

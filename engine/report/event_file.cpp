@@ -2,7 +2,9 @@
 #include "engine/report/event_file.h"
 
 #include <bit>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -64,7 +66,7 @@ EventFile::EventFile(const std::filesystem::path& folder, int64_t first_step) {
 
 void EventFile::add(int64_t step, const std::string& what) {
   out_ << record(float64(1, now()) + integer(2, step) + what);
-  KRAIT_INPUT(out_.flush(), "cannot write ", path_.string());
+  KRAIT_INPUT(out_.flush(), path_.string(), ": cannot be written: ", std::strerror(errno));
 }
 
 void EventFile::add_scalars(int64_t step, const std::map<std::string, double>& values) {

@@ -1,11 +1,16 @@
 // Reads and writes the files of an output folder.
 #include "engine/report/run_folder.h"
 
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <optional>
+#include <unistd.h>
 
+#include "engine/io/file.h"
 #include "kernels/common/error.h"
 
 namespace krait {
@@ -49,6 +54,7 @@ std::vector<LogLine> read_log(const std::filesystem::path& folder, int64_t befor
     ++number;
     if (text.empty()) continue;
     const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+    if (in.eof() && json.is_discarded()) break;  // no end of line, and no JSON: cut off
     KRAIT_INPUT(json.is_object() && json.contains("epoch") && json["epoch"].is_number(),
                 (folder / "log.txt").string(), ", line ", number,
                 ": not a line that a training has logged");
@@ -56,6 +62,18 @@ std::vector<LogLine> read_log(const std::filesystem::path& folder, int64_t befor
     if (line.at("epoch") < static_cast<double>(before)) add_line(history, line);
   }
   return history;
+}
+
+void append_log(const std::filesystem::path& folder, const nlohmann::ordered_json& line) {
+  const std::string path = (folder / "log.txt").string();
+  const std::string before = text_of(path).value_or("");
+  const auto lines = static_cast<off_t>(before.rfind('\n') + 1);  // bytes of whole ones
+  const std::string text = line.dump() + "\n";
+  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666));
+  const bool ok = file.fd() >= 0 && ftruncate(file.fd(), lines) == 0 &&
+                  lseek(file.fd(), lines, SEEK_SET) == lines &&
+                  file.write_all(text.data(), text.size());
+  KRAIT_INPUT(ok, path, ": cannot be written: ", std::strerror(errno));
 }
 
 void write_guesses(const std::filesystem::path& file, const Guesses& g) {
@@ -95,13 +113,16 @@ nlohmann::ordered_json read_run(const std::filesystem::path& folder) {
 }
 
 void write_whole(const std::filesystem::path& file, const std::string& text) {
-  const std::filesystem::path beside = file.string() + ".new";
-  std::ofstream out(beside, std::ios::binary);
-  out << text;
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(beside, file, error);
-  KRAIT_INPUT(out && !error, "cannot write ", file.string());
+  const std::string path = file.string(), beside = path + ".new";
+  bool ok;
+  {
+    const File out(open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    ok = out.fd() >= 0 && out.write_all(text.data(), text.size());
+  }
+  if (ok && rename(beside.c_str(), path.c_str()) == 0) return;
+  const std::string why = std::strerror(errno);
+  unlink(beside.c_str());
+  throw InputError(cat(path, ": cannot be written: ", why));
 }
 
 }  // namespace krait

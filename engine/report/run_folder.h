@@ -19,8 +19,11 @@ using LogLine = std::map<std::string, double>;
 
 // The run's history in epochs. Where the log steps back, because a training was resumed from an
 // older checkpoint or begun anew, only the later lines count. Lines from epoch `before` on are left
-// out. No file: no lines. InputError if a line is not JSON.
+// out. A last line that an interruption cut off is no line. No file: no lines. InputError if a line
+// is not JSON.
 std::vector<LogLine> read_log(const std::filesystem::path& folder, int64_t before = INT64_MAX);
+// Adds a line to log.txt, in place of one that was cut off. InputError with the path.
+void append_log(const std::filesystem::path& folder, const nlohmann::ordered_json& line);
 void add_line(std::vector<LogLine>& history, const LogLine& line);
 LogLine numbers_of(const nlohmann::ordered_json& line);
 

@@ -121,4 +121,16 @@ void add_attention_cases(CaseList& list) {
     }
 }
 
+void add_attention_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16}) {
+    const Size once{.B = 3, .L = 50, .heads = 3, .d = 64};
+    add_repeated(list, elements / (3 * 50 * 3 * 64) + 1, [=](CaseList& to, int64_t times) {
+      Size z = once;
+      z.B *= times;
+      add_forward(to, t, z, true);
+      add_backward(to, t, z, false);
+    });
+  }
+}
+
 }  // namespace krait

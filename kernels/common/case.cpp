@@ -42,6 +42,17 @@ void copy(Backend backend, void* to, const void* from, size_t bytes) {
   std::memcpy(to, from, bytes);
 }
 
+void set_bytes(Backend backend, void* to, int value, size_t bytes) {
+#if KRAIT_CUDA
+  if (backend == Backend::cuda) {
+    KRAIT_CUDA_CHECK(cudaMemset(to, value, bytes));
+    return;
+  }
+#endif
+  (void)backend;
+  std::memset(to, value, bytes);
+}
+
 template <class T, class F>
 void fill(std::vector<std::byte>& values, F&& value) {
   T* to = reinterpret_cast<T*>(values.data());
@@ -99,6 +110,20 @@ void CaseMemory::upload(const Buffer& b, const void* from, size_t bytes) {
   copy(backend_, b.memory.get(), all.data(), all.size());
 }
 
+void CaseMemory::repeat(const Buffer& b) {
+  const Buffer& once = once_->buffers_[buffers_.size() - 1];
+  KRAIT_CHECK(once.dtype == b.dtype && (once.count == 0 ? b.count : b.count % once.count) == 0,
+              b.name, ": ", b.count, " elements are not some times ", once.count);
+  const size_t bytes = b.count * size_of(b.dtype);
+  auto to = static_cast<std::byte*>(b.data());
+  set_bytes(backend_, b.memory.get(), guard_byte, guard_bytes);
+  set_bytes(backend_, to + bytes, guard_byte, guard_bytes);
+  size_t done = once.count * size_of(once.dtype);
+  copy(backend_, to, once.data(), done);
+  for (; done < bytes; done += std::min(done, bytes - done))
+    copy(backend_, to + done, to, std::min(done, bytes - done));
+}
+
 CaseMemory::Buffer& CaseMemory::new_buffer(const char* name, DType dtype, int64_t count,
                                            bool output) {
   const size_t bytes = count * size_of(dtype) + 2 * guard_bytes;
@@ -113,7 +138,10 @@ CaseMemory::Buffer& CaseMemory::new_buffer(const char* name, DType dtype, int64_
 
 void* CaseMemory::add_raw(const void* from, size_t bytes) {
   const Buffer& b = new_buffer("", DType::u8, static_cast<int64_t>(bytes), false);
-  if (mode_ == Mode::filled) upload(b, from, bytes);
+  if (once_)
+    repeat(b);
+  else if (mode_ == Mode::filled)
+    upload(b, from, bytes);
   return b.data();
 }
 
@@ -121,7 +149,8 @@ void* CaseMemory::add(const char* name, DType dtype, int64_t count, bool output,
                       double high, DType as, bool poison) {
   const uint64_t seed = buffers_.size() + 1;
   const Buffer& b = new_buffer(name, dtype, count, output);
-  if (mode_ == Mode::addresses_only) return b.data();
+  if (once_) repeat(b);
+  if (once_ || mode_ == Mode::addresses_only) return b.data();
   const size_t bytes = count * size_of(dtype);
   std::vector<std::byte> values(bytes, std::byte{0xFF});  // all ones: NaN in every float type
   auto value = [&](int64_t i) { return low + (high - low) * hash01(seed, i); };
@@ -171,11 +200,17 @@ void* CaseMemory::inout_accum(const char* name, int64_t count, double low, doubl
 
 void* CaseMemory::compute_as(DType type, int64_t count,
                              const std::function<void(void*, CaseMemory&)>& compute) {
-  if (mode_ == Mode::addresses_only) return new_buffer("", type, count, false).data();
+  if (once_ || mode_ == Mode::addresses_only) {
+    const Buffer& b = new_buffer("", type, count, false);
+    if (once_) repeat(b);
+    return b.data();
+  }
   CaseMemory host(Backend::cpu, case_dtype_, stored_);
   std::vector<std::byte> result(count * size_of(type));
   compute(result.data(), host);
-  return add_raw(result.data(), result.size());
+  const Buffer& b = new_buffer("", type, count, false);
+  upload(b, result.data(), result.size());
+  return b.data();
 }
 void* CaseMemory::add_copy(const void* from, size_t bytes) {
   std::vector<std::byte> raw(bytes);
@@ -194,11 +229,12 @@ void* CaseMemory::copy_of_accum(const void* from, int64_t count) {
   return add_copy(from, count * size_of(accum(stored_)));
 }
 
-std::vector<double> CaseMemory::read(const Buffer& b) const {
-  std::vector<std::byte> raw(b.count * size_of(b.dtype));
-  copy(backend_, raw.data(), b.data(), raw.size());
-  std::vector<double> out(b.count);
-  for (int64_t i = 0; i < b.count; ++i)
+std::vector<double> CaseMemory::read(const Buffer& b, int64_t first, int64_t count) const {
+  std::vector<std::byte> raw(count * size_of(b.dtype));
+  copy(backend_, raw.data(), static_cast<std::byte*>(b.data()) + first * size_of(b.dtype),
+       raw.size());
+  std::vector<double> out(count);
+  for (int64_t i = 0; i < count; ++i)
     if (b.dtype == DType::i32)
       out[i] = reinterpret_cast<const int32_t*>(raw.data())[i];
     else if (b.dtype == DType::u8)
@@ -213,11 +249,11 @@ std::vector<double> CaseMemory::read(const Buffer& b) const {
 std::string CaseMemory::broken_guard() const {
   for (const Buffer& b : buffers_) {
     const size_t bytes = b.count * size_of(b.dtype);
-    std::vector<std::byte> all(bytes + 2 * guard_bytes);
-    copy(backend_, all.data(), b.memory.get(), all.size());
-    for (size_t i = 0; i < guard_bytes; ++i)
-      if (all[i] != std::byte{guard_byte} || all[guard_bytes + bytes + i] != std::byte{guard_byte})
-        return b.name;
+    std::byte guards[2 * guard_bytes];  // before and behind
+    copy(backend_, guards, b.memory.get(), guard_bytes);
+    copy(backend_, guards + guard_bytes, static_cast<std::byte*>(b.data()) + bytes, guard_bytes);
+    for (const std::byte g : guards)
+      if (g != std::byte{guard_byte}) return b.name;
   }
   return {};
 }
@@ -259,35 +295,123 @@ void KernelCase::run(int v, CaseMemory& memory) const {
   case_wait(variant_backend(v));
 }
 
-// Allowed error: four times what the reference itself makes when it runs in the case's own type
-// (twice, for the root mean square), plus one rounding of the output. So no tolerance has to be
-// chosen by hand.
+size_t case_bytes(const KernelCase& c, int v) {
+  CaseMemory memory(c.variant_backend(v), c.info().dtype, c.info().dtype,
+                    CaseMemory::Mode::addresses_only);
+  const size_t scratch = c.scratch_bytes(v, memory);
+  return memory.bytes() + scratch;
+}
+
+namespace {
+
+// Notes how far `got` is from `want`, in units of the tolerance: four times what the reference
+// itself errs when it runs in the case's own type (twice, for the root mean square), plus one
+// rounding of the output. So no tolerance has to be chosen by hand. `share`: of the largest
+// magnitude, allowed besides.
+void compare(Check& r, const std::vector<double>& got, const std::vector<double>& want,
+             const Error2& floor, double eps, double slack, const std::string& where,
+             int64_t first = 0, double share = 0) {
+  const Error2 e = difference(got, want);
+  const Error2 size = difference(want, std::vector<double>(want.size()));
+  const double extra = share * size.max + 1e-300;
+  double used = std::max(e.max / (4 * floor.max + eps * size.max + extra),
+                         e.rms / (2 * floor.rms + eps * size.rms + extra)) /
+                slack;
+  if (!std::isfinite(e.max)) used = std::numeric_limits<double>::infinity();
+  if (used >= r.worst) {
+    r.worst = used;
+    r.where = where + "[" + std::to_string(first + static_cast<int64_t>(e.at)) + "]";
+  }
+  r.max_abs = std::max(r.max_abs, e.max);
+  if (size.rms > 0) r.nmse = std::max(r.nmse, e.rms * e.rms / (size.rms * size.rms));
+}
+
+void note_guard(Check& r, const std::string& broken) {
+  if (broken.empty()) return;
+  r.worst = std::numeric_limits<double>::infinity();
+  r.where = "memory around " + broken;
+}
+
+// Which repetitions of `size` elements to look at, of `times`.
+std::vector<int64_t> sample(int64_t size, int64_t times) {
+  constexpr int64_t elements = int64_t{1} << 24;  // so many are soon compared
+  std::vector<int64_t> which;
+  if (size * times <= elements) {
+    for (int64_t i = 0; i < times; ++i) which.push_back(i);
+    return which;
+  }
+  for (const int64_t i : {int64_t{0}, int64_t{1}, times - 2, times - 1}) which.push_back(i);
+  for (int bits = 24; bits < 40; ++bits) {
+    const int64_t at = (int64_t{1} << bits) / size;
+    for (int64_t i = at - 1; i <= at + 1; ++i)
+      if (i >= 0 && i < times) which.push_back(i);
+  }
+  const int64_t more = std::clamp<int64_t>(elements / std::max<int64_t>(size, 1), 20, 1000);
+  for (int64_t i = 0; i < more; ++i)
+    which.push_back(static_cast<int64_t>(hash01(7, i) * static_cast<double>(times)));
+  return which;
+}
+
+Check check_repeated(const KernelCase& c, int v) {
+  const KernelCase& small = *c.once();
+  const DType t = c.info().dtype;
+  const int reference = c.variant_count() - 1;
+  const Ran exact = run_case(small, reference, Backend::cpu, DType::f64);
+  const Ran rounded = run_case(small, reference, Backend::cpu, t);
+  CaseMemory once(Backend::cpu, t, t);
+  small.build(once);
+  CaseMemory memory(c.variant_backend(v), once);
+  c.run(v, memory);
+  int64_t times = 1;
+  for (size_t i = 0; i < once.buffers().size(); ++i)
+    if (const int64_t n = once.buffers()[i].count)
+      times = std::max(times, memory.buffers()[i].count / n);
+  Check r;
+  size_t k = 0;  // output
+  for (size_t i = 0; i < once.buffers().size(); ++i) {
+    const auto& one = once.buffers()[i];
+    const auto& all = memory.buffers()[i];
+    if (!one.output) continue;
+    const std::vector<double> before = once.read(one);
+    const bool starts = !before.empty() && std::isfinite(before[0]);  // else as NaN
+    // What is one for all images grows, unless it is a mean: that stays, and gradients shrink.
+    const bool for_all = all.count == one.count;
+    const double grown = for_all && starts && !c.info().mean ? static_cast<double>(times)
+                         : !for_all && c.info().mean         ? 1 / static_cast<double>(times)
+                                                             : 1;
+    std::vector<double> want = exact.values[k];
+    Error2 floor = difference(rounded.values[k], want);
+    floor.max *= grown, floor.rms *= grown;
+    for (size_t j = 0; j < want.size(); ++j)
+      want[j] = starts ? before[j] + grown * (want[j] - before[j]) : grown * want[j];
+    ++k;
+    const double eps = rounding(all.dtype);
+    if (for_all) {
+      // Millions of numbers are added in f32. What that rounds is far less than a lost part.
+      compare(r, memory.read(all), want, floor, eps, c.info().slack, all.name, 0, 2e-3);
+      continue;
+    }
+    for (const int64_t at : sample(one.count, all.count / one.count))
+      compare(r, memory.read(all, at * one.count, one.count), want, floor, eps, c.info().slack,
+              all.name, at * one.count);
+  }
+  note_guard(r, memory.broken_guard());
+  return r;
+}
+
+}  // namespace
+
 Check check(const KernelCase& c, int v) {
+  if (c.once()) return check_repeated(c, v);
   const int reference = c.variant_count() - 1;
   const Ran exact = run_case(c, reference, Backend::cpu, DType::f64);
   const Ran rounded = run_case(c, reference, Backend::cpu, c.info().dtype);
   const Ran got = run_case(c, v, c.variant_backend(v), c.info().dtype);
   Check r;
-  for (size_t k = 0; k < got.values.size(); ++k) {
-    const auto& want = exact.values[k];
-    const Error2 floor = difference(rounded.values[k], want), e = difference(got.values[k], want);
-    const Error2 size = difference(want, std::vector<double>(want.size()));
-    const double eps = rounding(got.types[k]);
-    double used = std::max(e.max / (4 * floor.max + eps * size.max + 1e-300),
-                           e.rms / (2 * floor.rms + eps * size.rms + 1e-300)) /
-                  c.info().slack;
-    if (!std::isfinite(e.max)) used = std::numeric_limits<double>::infinity();
-    if (used >= r.worst) {
-      r.worst = used;
-      r.where = got.names[k] + "[" + std::to_string(e.at) + "]";
-    }
-    r.max_abs = std::max(r.max_abs, e.max);
-    if (size.rms > 0) r.nmse = std::max(r.nmse, e.rms * e.rms / (size.rms * size.rms));
-  }
-  if (!got.broken.empty()) {
-    r.worst = std::numeric_limits<double>::infinity();
-    r.where = "memory around " + got.broken;
-  }
+  for (size_t k = 0; k < got.values.size(); ++k)
+    compare(r, got.values[k], exact.values[k], difference(rounded.values[k], exact.values[k]),
+            rounding(got.types[k]), c.info().slack, got.names[k]);
+  note_guard(r, got.broken);
   return r;
 }
 

@@ -34,6 +34,10 @@ class CaseMemory {
   enum class Mode { filled, addresses_only };
   CaseMemory(Backend backend, DType case_dtype, DType stored, Mode mode = Mode::filled)
       : backend_(backend), case_dtype_(case_dtype), stored_(stored), mode_(mode) {}
+  // Every buffer holds what `once`'s of the same place holds (on the CPU, of the same types), as
+  // often as it has room for it. `once` must stay.
+  CaseMemory(Backend backend, const CaseMemory& once)
+      : backend_(backend), case_dtype_(once.case_dtype_), stored_(once.stored_), once_(&once) {}
 
   DType dtype() const { return stored_; }               // of activations in this run
   DType accum_dtype() const { return accum(stored_); }  // of statistics and small parameters
@@ -78,7 +82,8 @@ class CaseMemory {
   };
   const std::vector<Buffer>& buffers() const { return buffers_; }
   size_t bytes() const { return bytes_; }  // of all buffers, with guards
-  std::vector<double> read(const Buffer& b) const;
+  std::vector<double> read(const Buffer& b) const { return read(b, 0, b.count); }
+  std::vector<double> read(const Buffer& b, int64_t first, int64_t count) const;
   std::string broken_guard() const;  // the name of a buffer something wrote around; else empty
 
  private:
@@ -90,9 +95,11 @@ class CaseMemory {
   void* add_copy(const void* from, size_t bytes);
   Buffer& new_buffer(const char* name, DType dtype, int64_t count, bool output);
   void upload(const Buffer& b, const void* from, size_t bytes);
+  void repeat(const Buffer& b);
   Backend backend_;
   DType case_dtype_, stored_;
-  Mode mode_;
+  Mode mode_ = Mode::filled;
+  const CaseMemory* once_ = nullptr;
   size_t bytes_ = 0;
   std::vector<Buffer> buffers_;
 };
@@ -120,6 +127,7 @@ struct CaseInfo {
   // How many times the usual error is allowed. More than 1 needs a comment saying why.
   double slack = 1;
   bool small = true;  // part of the test suite; false: only kernel_lab runs it
+  bool mean = false;  // over images: of twice as many, a gradient is half as large
 };
 
 using Launcher = std::function<void(Stream)>;  // queues one launch, and does not wait
@@ -133,6 +141,10 @@ class KernelCase {
   std::string size() const { return info_.size + " " + name_of(info_.dtype); }
   const std::string& folder() const { return folder_; }  // below kernels/
   void set_folder(std::string folder) { folder_ = std::move(folder); }
+  // Null, or a small case that this one repeats: its images' inputs are those of the small one,
+  // over and over, so the small one's reference says what comes out.
+  const KernelCase* once() const { return once_.get(); }
+  void set_once(std::unique_ptr<KernelCase> once) { once_ = std::move(once); }
   virtual const char* kernel() const = 0;
   virtual int variant_count() const = 0;
   virtual const char* variant_name(int v) const = 0;
@@ -141,12 +153,14 @@ class KernelCase {
   // Builds the inputs in `memory`, once. The result gives row `v` with scratch of its own, to be
   // launched on them as often as one likes; what is added to then grows. Needs `memory` to stay.
   virtual RowLauncher build(CaseMemory& memory) const = 0;
+  virtual size_t scratch_bytes(int v, CaseMemory& memory) const = 0;  // builds too
   // Builds the inputs, launches row `v` once and waits.
   void run(int v, CaseMemory& memory) const;
 
  private:
   CaseInfo info_;
   std::string folder_;
+  std::unique_ptr<KernelCase> once_;
 };
 
 const Device& case_device(Backend backend);  // found once
@@ -170,6 +184,11 @@ class CaseOf final : public KernelCase {
     CaseMemory memory(row.backend, info().dtype, info().dtype, CaseMemory::Mode::addresses_only);
     return row.supports(build_(memory),
                         available(row.backend) ? case_device(row.backend) : Device{row.backend});
+  }
+  size_t scratch_bytes(int v, CaseMemory& memory) const override {
+    const auto& row = variants<P>()[v];
+    const P p = build_(memory);
+    return row.scratch_bytes ? row.scratch_bytes(p) : 0;
   }
   RowLauncher build(CaseMemory& memory) const override {
     return [p = build_(memory)](int v) -> Launcher {
@@ -195,11 +214,29 @@ std::unique_ptr<KernelCase> make_case(CaseInfo info, typename CaseOf<P>::Build b
   return std::make_unique<CaseOf<P>>(std::move(info), std::move(build));
 }
 CaseList all_cases();  // one line per kernel folder, in kernels/cases.cpp
+// Adds the cases that `add(list, times)` makes of so many times as many images as add(list, 1).
+template <class F>
+void add_repeated(CaseList& list, int64_t times, F&& add) {
+  CaseList once, often;
+  add(once, 1);
+  add(often, times);
+  for (size_t i = 0; i < often.size(); ++i) {
+    often[i]->set_once(std::move(once[i]));
+    list.push_back(std::move(often[i]));
+  }
+}
+// Repeated cases whose largest tensor has more elements than that: with 2^31, what 32 bits cannot
+// count.
+CaseList huge_cases(int64_t elements);
+size_t case_bytes(const KernelCase& c, int v);  // of all buffers and the scratch memory of row v
 // Cases of sizes a user chose, of every kernel whose name contains `kernel`. Throws InputError when
 // none of them takes sizes, or not these.
 CaseList cases_of_size(const std::string& kernel, const UserSizes& sizes);
 
-// The worst disagreement of variant `v` with the reference, in units of the tolerance.
+// The worst disagreement of variant `v` with the reference, in units of the tolerance. Of a
+// repeated case's outputs, as many repetitions are looked at as take no long time: the first and
+// the last, those around powers of two, and some at random. What is summed over all of them must be
+// the small case's sum as often.
 struct Check {
   double worst = 0;
   double max_abs = 0;

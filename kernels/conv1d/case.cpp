@@ -130,4 +130,12 @@ void add_conv1d_cases(CaseList& list) {
   }
 }
 
+void add_conv1d_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    for (int64_t E : {33, 200})
+      add_repeated(list, elements / (3 * 65 * E) + 1, [=](CaseList& to, int64_t times) {
+        add(to, t, {.B = 3 * times, .L = 65, .E = E, .K = 4, .sides = 2});
+      });
+}
+
 }  // namespace krait

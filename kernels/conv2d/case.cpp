@@ -70,4 +70,11 @@ void add_conv2d_cases(CaseList& list) {
   }
 }
 
+void add_conv2d_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (3 * 63 * 40) + 1, [=](CaseList& to, int64_t times) {
+      add(to, t, {3 * times, 9, 7, 40, 24, 3, 1, 1});
+    });
+}
+
 }  // namespace krait

@@ -11,7 +11,8 @@ void add(CaseList& list, DType t, int64_t B, int64_t C, bool small) {
   const double n = static_cast<double>(B * C), wide = size_of(accum(t));
   // Slack 2: the GPU's expf is good to 2 units in the last place, glibc's to 1; and where B = C = 1
   // the reference happens to make no error at all.
-  CaseInfo info{.size = cat("B=", B, " C=", C), .dtype = t, .slack = 2, .small = small};
+  CaseInfo info{
+      .size = cat("B=", B, " C=", C), .dtype = t, .slack = 2, .small = small, .mean = true};
   info.cost = {n * (size_of(t) + wide), 12 * n};
   list.push_back(make_case<CrossEntropyFwd>(info, [=](CaseMemory& m) {
     return CrossEntropyFwd{m.dtype(),
@@ -51,6 +52,12 @@ void add_cross_entropy_cases(CaseList& list) {
     add(list, t, 512, 10, false);
     add(list, t, 128, 1000, false);
   }
+}
+
+void add_cross_entropy_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (31 * 100) + 1,
+                 [=](CaseList& to, int64_t times) { add(to, t, 31 * times, 100, true); });
 }
 
 }  // namespace krait

@@ -80,4 +80,11 @@ void add_depthwise_conv2d_cases(CaseList& list) {
   }
 }
 
+void add_depthwise_conv2d_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (3 * 63 * 200) + 1, [=](CaseList& to, int64_t times) {
+      add(to, t, {.B = 3 * times, .H = 9, .W = 7, .E = 200});
+    });
+}
+
 }  // namespace krait

@@ -38,7 +38,8 @@ void add(CaseList& list, const Size& s, DType t, bool small) {
   const double c_bytes = size_of(s.wide_c ? accum(t) : t) * (s.add ? 2.0 : 1.0);  // read, written
   const double bytes = double(s.m * s.k + s.k * s.n) * size_of(t) + double(s.m * s.n) * c_bytes;
   // Products lie one after the other, the second operands 8 elements apart.
-  const int64_t a_next = a_rows * a_row, b_next = b_rows * b_row + 8, c_next = s.m * c_row;
+  const int64_t a_next = a_rows * a_row, b_next = b_rows * b_row + (s.count > 1 ? 8 : 0),
+                c_next = s.m * c_row;
   // Slack 2 for long sums that stay f32: tensor cores round a sum towards zero, not to the nearest
   // ("Numerical behavior of NVIDIA tensor cores", Fasi et al. 2021), which the reference does not.
   list.push_back(make_case<Matmul>(
@@ -159,6 +160,21 @@ void add_matmul_cases(CaseList& list) {
     add(list, {197 * 128, 768, 56, false, false, true, false, aligned}, t, false);
     add(list, {56, 768, 197 * 128, true, false, true, true, far}, t, false);
   }
+}
+
+void add_matmul_huge(CaseList& list, int64_t elements) {
+  // The first operand is huge, or C, or the sum runs over so many rows.
+  for (DType t : {DType::f32, DType::bf16})
+    for (const Size& s : {Size{33, 44, 384, false, true, false, false, Rows::packed},
+                          Size{33, 384, 44, false, false, false, false, Rows::packed},
+                          Size{33, 392, 200, false, true, false, false, Rows::packed},
+                          Size{44, 3000, 33, true, false, true, true, Rows::packed}})
+      add_repeated(list, elements / (33 * std::max(s.n, s.ta ? s.n : s.k)) + 1,
+                   [=](CaseList& to, int64_t times) {
+                     Size z = s;
+                     (s.ta ? z.k : z.m) *= times;
+                     add(to, z, t, true);
+                   });
 }
 
 }  // namespace krait

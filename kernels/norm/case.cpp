@@ -154,4 +154,14 @@ void add_norm_cases(CaseList& list) {
     }
 }
 
+void add_norm_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    for (NormKind kind : {NormKind::rms, NormKind::layer})
+      for (int64_t D : {33, 200})
+        add_repeated(list, elements / (31 * D) + 1, [=](CaseList& to, int64_t times) {
+          add_fwd(to, t, kind, 31 * times, D, {.what = ""});
+          add_bwd(to, t, kind, 31 * times, D, {.what = ""});
+        });
+}
+
 }  // namespace krait

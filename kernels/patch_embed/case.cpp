@@ -69,4 +69,11 @@ void add_patch_embed_cases(CaseList& list) {
   }
 }
 
+void add_patch_embed_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (3 * 64 * 200) + 1, [=](CaseList& to, int64_t times) {
+      add(to, t, 3 * times, 200, {3, 32, 32, 4, 4}, {.dimages = false});
+    });
+}
+
 }  // namespace krait

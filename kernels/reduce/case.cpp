@@ -34,4 +34,10 @@ void add_reduce_cases(CaseList& list) {
   }
 }
 
+void add_reduce_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (31 * 200) + 1,
+                 [=](CaseList& to, int64_t times) { add(to, t, 31 * times, 192, 200, true); });
+}
+
 }  // namespace krait

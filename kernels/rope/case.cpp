@@ -44,4 +44,11 @@ void add_rope_cases(CaseList& list) {
   }
 }
 
+void add_rope_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (3 * 65 * 200) + 1, [=](CaseList& to, int64_t times) {
+      add(to, t, 3 * times, 65, 64, 200, false, false, true);
+    });
+}
+
 }  // namespace krait

@@ -117,7 +117,13 @@ void add_forward(CaseList& list, const Size& s, DType t, bool small) {
 
 void add_backward(CaseList& list, const Size& s, DType t, bool small) {
   list.push_back(make_case<ScanBwd>(
-      {.size = text(s), .dtype = t, .cost = backward_cost(s, t), .small = small},
+      {.size = text(s),
+       .dtype = t,
+       .cost = backward_cost(s, t),
+       // Slack 2 for parameters' gradients that are sums of very many numbers: what they round
+       // depends on the order.
+       .slack = s.B * s.L >= 20000 ? 2.0 : 1.0,
+       .small = small},
       [=](CaseMemory& m) {
         ScanBwd p{};
         p.dtype = m.dtype();
@@ -223,7 +229,10 @@ void add_selective_scan_cases(CaseList& list) {
           Size{.B = 2, .L = 13, .E = 20, .N = 16, .sides = 2, .fast = true},
           Size{.B = 1, .L = 11, .E = 9, .N = 24, .sides = 2},
           Size{.B = 1, .L = 9, .E = 9, .N = 64, .sides = 1, .add = true},
-          Size{.B = 1, .L = 1100, .E = 5, .N = 3, .sides = 2}}) {
+          Size{.B = 1, .L = 1100, .E = 5, .N = 3, .sides = 2},
+          Size{.B = 1, .L = 20000, .E = 8, .N = 16, .sides = 2},
+          Size{.B = 100, .L = 3, .E = 7, .N = 16, .sides = 2},
+          Size{.B = 65537, .L = 1, .E = 2, .N = 1, .sides = 1}}) {
       add_forward(list, s, t, true);
       add_backward(list, s, t, true);
     }
@@ -243,6 +252,21 @@ void add_selective_scan_cases(CaseList& list) {
       add_backward(list, s, t, false);
     }
   }
+}
+
+void add_selective_scan_huge(CaseList& list, int64_t elements) {
+  // Rows that take f32 only need more memory: one side, and few states.
+  const Size sizes[] = {{.B = 3, .L = 197, .E = 200, .N = 16, .sides = 2},
+                        {.B = 3, .L = 197, .E = 200, .N = 16, .sides = 2, .R = 12},
+                        {.B = 3, .L = 197, .E = 200, .N = 4, .sides = 1, .first_reversed = true}};
+  for (const Size& s : sizes)
+    add_repeated(list, elements / (3 * 197 * 200) + 1, [=](CaseList& to, int64_t times) {
+      Size z = s;
+      z.B *= times;
+      const DType t = z.sides == 1 ? DType::f32 : DType::bf16;
+      add_forward(to, z, t, true);
+      add_backward(to, z, t, true);
+    });
 }
 
 }  // namespace krait

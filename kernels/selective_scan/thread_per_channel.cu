@@ -334,15 +334,17 @@ void with_states(int N, F&& f) {
 
 }  // namespace
 
+constexpr int64_t most_images = 65535;  // where gridDim.y ends
+
 bool scan_fwd_thread_per_channel_supports(const ScanFwd& p, const Device&) {
   return p.R == 0;
 }
 bool scan_bwd_thread_per_channel_supports(const ScanBwd& p, const Device&) {
-  return p.R == 0;
+  return p.R == 0 && p.B <= most_images;
 }
 
 size_t scan_fwd_thread_per_channel_scratch(const ScanFwd& p) {
-  const int64_t images = p.B < 65535 ? p.B : 65535;
+  const int64_t images = p.B < most_images ? p.B : most_images;
   return p.sides == 2 ? images * p.L * p.E * sizeof(float) : 0;
 }
 
@@ -350,10 +352,9 @@ void scan_fwd_thread_per_channel(const ScanFwd& p, const Launch& l) {
   if (p.B * p.L == 0) return;
   dispatch_gpu(p.dtype, [&]<class T>() {
     with_states(p.N, [&]<int NP>() {
-      // gridDim.y ends at 65535: larger batches take several launches.
-      for (int64_t b = 0; b < p.B; b += 65535) {
+      for (int64_t b = 0; b < p.B; b += most_images) {  // several launches for larger batches
         ScanFwd q = p;
-        q.B = p.B - b < 65535 ? p.B - b : 65535;
+        q.B = p.B - b < most_images ? p.B - b : most_images;
         const int64_t n = b * p.L, kept = b * scan_state_count(p.L, p.N) * p.E * p.N;
         auto skip = [](auto* ptr, int64_t count) {
           return ptr ? const_cast<T*>(static_cast<const T*>(ptr)) + count : nullptr;
@@ -378,7 +379,6 @@ size_t scan_bwd_thread_per_channel_scratch(const ScanBwd& p) {
 
 void scan_bwd_thread_per_channel(const ScanBwd& p, const Launch& l) {
   if (p.B * p.L == 0) return;
-  KRAIT_CHECK(p.B <= 65535, "selective_scan_bwd: ", p.B, " images at once (65535 are possible)");
   const BwdScratch where(p);
   float* scratch = static_cast<float*>(l.scratch);
   const dim3 grid(static_cast<unsigned>(where.blocks), static_cast<unsigned>(p.B),

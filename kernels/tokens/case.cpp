@@ -133,4 +133,13 @@ void add_tokens_cases(CaseList& list) {
   }
 }
 
+void add_tokens_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    for (int64_t D : {33, 200})
+      add_repeated(list, elements / (3 * 17 * D) + 1, [=](CaseList& to, int64_t times) {
+        add_place(to, t, 3 * times, 16, D, {8}, true, false);
+        add_pools(to, t, 3 * times, 17, D, false, {});
+      });
+}
+
 }  // namespace krait

@@ -39,4 +39,10 @@ void add_transpose_cases(CaseList& list) {
   }
 }
 
+void add_transpose_huge(CaseList& list, int64_t elements) {
+  for (DType t : {DType::f32, DType::bf16})
+    add_repeated(list, elements / (3 * 5 * 7 * 24) + 1,
+                 [=](CaseList& to, int64_t times) { add(to, t, 3 * times, 5, 7, 24); });
+}
+
 }  // namespace krait
