@@ -11,6 +11,7 @@
 
 #include "apps/train_cifar/trainer.h"
 #include "engine/parallel/gradient_sum.h"
+#include "engine/parallel/launch.h"
 #include "engine/parallel/sockets.h"
 #include "tests/files.h"
 #include "tests/image_files.h"
@@ -235,6 +236,38 @@ TEST_CASE("parallel: a bucket is sent while the backward pass runs, after its la
     CHECK(plain.context().download<float>(plain.params().flat(Role::master)) ==
           t.context().download<float>(t.params().flat(Role::master)));
   }
+}
+
+TEST_CASE("parallel: the environment says who a process is") {
+  using Variables = std::map<std::string, std::string>;
+  const auto placed = [](const Variables& v) {
+    const auto p = placement_of([&](const char* name) -> const char* {
+      const auto at = v.find(name);
+      return at == v.end() ? nullptr : at->second.c_str();
+    });
+    return p ? cat(p->launcher, p->way == Placement::Way::mpi ? " MPI " : " TCP ", p->rank, "/",
+                   p->size, " ", p->local_rank)
+             : "alone";
+  };
+  Variables slurm = {{"SLURM_PROCID", "9"}, {"SLURM_NTASKS", "16"}, {"SLURM_LOCALID", "1"}};
+  CHECK(placed({}) == "alone");
+  CHECK(placed({{"RANK", "1"}}) == "alone");
+  CHECK(placed(slurm) == "alone");  // in a batch script, not in a step
+  slurm["SLURM_STEP_NUM_TASKS"] = "16";
+  CHECK(placed(slurm) == "srun TCP 9/16 1");
+  slurm["PMIX_RANK"] = "9";
+  CHECK(placed(slurm) == "srun MPI 9/16 1");
+  slurm.insert({{"RANK", "3"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "0"}});
+  CHECK(placed(slurm) == "torchrun TCP 3/4 0");
+  slurm.insert({{"OMPI_COMM_WORLD_RANK", "2"},
+                {"OMPI_COMM_WORLD_SIZE", "4"},
+                {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}});
+  CHECK(placed(slurm) == "mpirun MPI 2/4 1");
+  CHECK(placed({{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}) == "mpirun MPI 0/2 0");
+  CHECK_THROWS_WITH_AS(placed({{"RANK", "x"}, {"WORLD_SIZE", "4"}}),
+                       "RANK is 'x', which is not a number of processes", InputError);
+  CHECK_THROWS_WITH_AS(placed({{"RANK", "4"}, {"WORLD_SIZE", "4"}}),
+                       "RANK is 4 and WORLD_SIZE is 4", InputError);
 }
 
 TEST_CASE("parallel: what ranks say to each other through TCP") {

@@ -353,10 +353,13 @@ void Trainer::print_summary() const {
                                   : "fp32",
              human_bytes(ctx_.arena().size()),
              ctx_.remake_layers && !options_.eval ? ", layers re-made" : "");
-  if (!ranks_.name().empty())
-    fmt::print("{} rank{} through {}: {} pictures in a step, lr {:.2e}{}\n", ranks_.size(),
-               ranks_.size() == 1 ? "" : "s", ranks_.name(), whole_, schedule_.lr,
-               sum_ ? fmt::format(", gradients in buckets of {} MB", options_.bucket_mb) : "");
+  if (!ranks_.name().empty()) {
+    const int n = ranks_.size();
+    fmt::print("{} rank{} through {}", n, n == 1 ? "" : "s", ranks_.name());
+    if (!options_.eval) fmt::print(": {} pictures in a step, lr {:.2e}", whole_, schedule_.lr);
+    if (sum_) fmt::print(", gradients in buckets of {} MB", options_.bucket_mb);
+    fmt::print("\n");
+  }
   int64_t trained = 0;
   for (const Param& p : params_.all()) trained += params_.frozen(p) ? 0 : p.shape.count();
   if (trained < params_.count()) fmt::print("{} of the parameters are trained\n", trained);
