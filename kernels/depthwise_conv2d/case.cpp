@@ -72,8 +72,8 @@ void add_depthwise_conv2d_cases(CaseList& list) {
     add(list, t, {.B = 2, .H = 4, .W = 5, .E = 64, .dx = false});
     add(list, t, {.B = 97, .H = 3, .W = 3, .E = 6});
     add(list, t, {.B = 613, .H = 3, .W = 5, .E = 24, .beside = 8});  // several images a block
-    add(list, t, {.B = 1, .H = 31, .W = 31, .E = 66});  // several strips on a GPU
-    add(list, t, {.B = 1, .H = 3, .W = 120, .E = 4});   // too wide for pairs there
+    add(list, t, {.B = 1, .H = 31, .W = 31, .E = 66});               // several strips on a GPU
+    add(list, t, {.B = 1, .H = 3, .W = 120, .E = 4});                // too wide for pairs there
     add(list, t, {.B = 512, .H = 8, .W = 8, .E = 384, .small = false, .beside = 384});
     add(list, t, {.B = 512, .H = 16, .W = 16, .E = 384, .small = false, .beside = 384});
     add(list, t, {.B = 128, .H = 14, .W = 14, .E = 384, .small = false, .beside = 384});

@@ -153,8 +153,8 @@ std::string summary(const std::vector<Stage>& stages) {
     for (const Check& c : s.checks)
       ++checks, failed += !c.agrees(), worst = std::max(worst, c.error);
   return fmt::format(
-      "{} stage{}, {} checks, {}; largest error {:.1e} (limit {:.0e} of the largest value)",
-      stages.size(), stages.size() == 1 ? "" : "s", checks,
+      "{} stage{}, {} check{}, {}; largest error {:.1e} (limit {:.0e} of the largest value)",
+      stages.size(), stages.size() == 1 ? "" : "s", checks, checks == 1 ? "" : "s",
       failed ? fmt::format("{} DISAGREE", failed) : "all agree", worst, limit);
 }
 

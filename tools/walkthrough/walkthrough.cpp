@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fstream>
+#include <omp.h>
 #include <unistd.h>
 
 #include "tools/walkthrough/text.h"
@@ -58,6 +59,7 @@ int walkthrough(int argc, char** argv) {
   };
   for (const std::string& name : names)
     KRAIT_INPUT(wanted(name), "there is no stage '", name, "'; there are ", known);
+  omp_set_num_threads(1);  // for one picture, waiting for another thread takes the longest
   const Subject subject = load_subject(choice);
   View view = default_view(subject.trace);
   if (token != -1) view.token = token;
