@@ -456,6 +456,19 @@ TEST_CASE("report: a training leaves one, and a resumed one keeps its history") 
     }
   CHECK(values == std::map<uint64_t, size_t>{{1, 9}, {2, 9}, {3, 9}});
 }
+TEST_CASE("report: a line of the log that was cut off is none, and the next one takes its place") {
+  Folder folder;
+  append_log(folder.path, {{"epoch", 0}, {"train_loss", 2}});
+  append_log(folder.path, {{"epoch", 1}, {"train_loss", 1}});
+  const std::string whole = folder.text("log.txt");
+  for (const size_t cut : {1, 5, 20}) {
+    std::filesystem::resize_file(folder.path / "log.txt", whole.size() - cut);
+    // Where only the end of the line is missing, it is a line still.
+    CHECK(read_log(folder.path).size() == (cut == 1 ? 2 : 1));
+    append_log(folder.path, {{"epoch", 1}, {"train_loss", 1}});
+    CHECK(folder.text("log.txt") == whole);
+  }
+}
 TEST_CASE("report: a command line can be pasted into a shell") {
   const char* words[] = {"train_cifar", "--lr", "1e-3", "--output_dir", "my run's", ""};
   CHECK(shell_line(6, words) == "train_cifar --lr 1e-3 --output_dir 'my run'\\''s' ''");

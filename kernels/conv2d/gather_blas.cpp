@@ -53,6 +53,7 @@ struct Steps {
       using A = accum_t<T>;
       const ConvShape& s = p.shape;
       const int64_t n = conv_by_matmul::row_length(s), rows = s.B * s.H;
+      const T* all = static_cast<const T*>(dcols);
 #pragma omp parallel
       {
         std::vector<A> sum(s.C);
@@ -63,8 +64,7 @@ struct Steps {
             for (int64_t c = 0; c < s.C; ++c) sum[c] = p.accumulate_dx ? A(to[c]) : A(0);
             const int64_t b = row / s.H, y = row - b * s.H;
             for_outputs_at(s, static_cast<int>(y), static_cast<int>(x), [&](int output, int tap) {
-              const T* from =
-                  static_cast<const T*>(dcols) + (b * s.outputs() + output) * n + tap * s.C;
+              const T* from = all + (b * s.outputs() + output) * n + tap * s.C;
               for (int64_t c = 0; c < s.C; ++c) sum[c] += A(from[c]);
             });
             for (int64_t c = 0; c < s.C; ++c) to[c] = T(sum[c]);
