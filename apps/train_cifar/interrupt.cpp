@@ -9,6 +9,7 @@ namespace krait {
 namespace {
 
 volatile std::sig_atomic_t asked = 0;
+bool speaks = true;
 
 void on_signal(int signal) {
   if (asked) {  // a scheduler may send its signals more than once, to remind
@@ -16,13 +17,15 @@ void on_signal(int signal) {
     return;
   }
   asked = 1;
+  if (!speaks) return;
   const char text[] = "\nfinishing this step and saving (Ctrl-C: leave at once)\n";
   [[maybe_unused]] auto n = write(STDERR_FILENO, text, sizeof text - 1);
 }
 
 }  // namespace
 
-void watch_for_interrupt() {
+void watch_for_interrupt(bool speak) {
+  speaks = speak;
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;

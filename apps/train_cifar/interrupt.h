@@ -5,7 +5,9 @@
 
 namespace krait {
 
-void watch_for_interrupt();  // SIGINT, SIGTERM, SIGUSR1, SIGUSR2
+// SIGINT, SIGTERM, SIGUSR1, SIGUSR2. `speak`: the first one is answered by a line on stderr; one
+// rank of several does.
+void watch_for_interrupt(bool speak);
 bool interrupt_asked();
 
 }  // namespace krait

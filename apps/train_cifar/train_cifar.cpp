@@ -21,7 +21,7 @@ int run(int argc, char** argv, Ranks& ranks, std::unique_ptr<Trainer>& made) {
   std::optional<TrainOptions> options = parse_options(argc, argv);
   if (!options) return 0;  // --help
   options->command = shell_line(argc, argv);
-  watch_for_interrupt();
+  watch_for_interrupt(ranks.rank() == 0);
   made = std::make_unique<Trainer>(*options, ranks);
   Trainer& trainer = *made;
   trainer.print_summary();

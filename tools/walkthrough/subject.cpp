@@ -146,7 +146,7 @@ Subject load_subject(const Choice& choice) {
   s.parameters = store.count();
 
   // Normalised by the engine, as in an evaluation.
-  DeviceDataset staging(ctx, m.config.num_classes, 1, S, 1);
+  DeviceDataset staging(ctx, m.config.num_classes, 1, S, {0});
   ctx.upload(staging.pictures(), s.pixels.data(), s.pixels.size());
   const Tensor state = ctx.persistent({int64_t(sizeof(StepState))}, DType::u8);
   const StepState step;
