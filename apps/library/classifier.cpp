@@ -71,26 +71,9 @@ TestPictures deduce_pictures(const Checkpoint& from, int size, int classes) {
 
 // The model and its name.
 void Classifier::take_model(const Checkpoint& from) {
-  ModelConfig config;
-  if (from.state) {
-    name_ = from.state->model;
-    try {
-      config = model_config_from_json(from.state->config);
-    } catch (const InputError& e) {
-      throw InputError(cat(from.path, ": ", e.what()));
-    }
-  } else {
-    std::string why;
-    Shapes shapes;
-    for (const auto& [name, t] : from.content.tensors)
-      if (!name.starts_with("ema.") && !name.starts_with("optimizer.")) shapes[name] = t.shape;
-    const auto id = identify_model(shapes, why);
-    KRAIT_INPUT(id, from.path, ": are not the weights of a model known here",
-                why.empty() ? "" : ": ", why);
-    config = id->config;
-    name_ = id->names.empty() ? architecture_of(config) : id->names[0];
-  }
-  model_ = ImageModel(std::move(config));
+  CheckpointModel m = model_of(from);
+  name_ = std::move(m.name);
+  model_ = ImageModel(std::move(m.config));
   KRAIT_INPUT(model_.channels() == 3, from.path, ": the model takes pictures of ",
               model_.channels(), " channels, not 3");
   KRAIT_INPUT(!model_.vim() || model_.vim()->final_pool_type != "all", from.path,

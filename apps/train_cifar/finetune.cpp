@@ -70,11 +70,8 @@ std::vector<std::string> patterns_of(const TrainOptions& o) {
 Described described(const Checkpoint& c) {
   if (c.state && !c.state->config.empty())
     return {model_config_from_json(c.state->config), c.state->model, ""};
-  Shapes shapes;
-  for (const auto& [name, t] : c.content.tensors)
-    if (!name.starts_with("ema.") && !name.starts_with("optimizer.")) shapes[name] = t.shape;
   std::string why;
-  const std::optional<ModelIdentity> id = identify_model(shapes, why);
+  const std::optional<ModelIdentity> id = identify_model(weight_shapes(c), why);
   KRAIT_INPUT(id, c.path,
               ": does not say which model it is of, and its weights are of none that is ",
               "known here", why.empty() ? "" : " (" + why + ")", "; --model may say");

@@ -20,33 +20,17 @@ struct Model {
   TestPictures pictures;
 };
 
-Model model_of(const Checkpoint& from) {
-  ModelConfig config;
+Model vim_of(const Checkpoint& from) {
+  CheckpointModel named = model_of(from);
   Model m;
-  if (from.state) {
-    try {
-      config = model_config_from_json(from.state->config);
-    } catch (const InputError& e) {
-      throw InputError(cat(from.path, ": ", e.what()));
-    }
-    m.name = from.state->model;
-  } else {
-    std::string why;
-    Shapes shapes;
-    for (const auto& [name, t] : from.content.tensors)
-      if (!name.starts_with("ema.") && !name.starts_with("optimizer.")) shapes[name] = t.shape;
-    const auto id = identify_model(shapes, why);
-    KRAIT_INPUT(id, from.path, ": are not the weights of a model known here",
-                why.empty() ? "" : ": ", why);
-    config = id->config;
-    m.name = id->names.empty() ? architecture_of(config) : id->names[0];
-  }
-  const VimConfig* vim = std::get_if<VimConfig>(&config);
-  KRAIT_INPUT(vim, from.path, ": is a ", architecture_of(config),
+  m.name = std::move(named.name);
+  const VimConfig* vim = std::get_if<VimConfig>(&named.config);
+  KRAIT_INPUT(vim, from.path, ": is a ", architecture_of(named.config),
               "; the walk-through shows Vision Mamba");
   m.config = *vim;
-  if (from.state && !from.state->pictures.empty()) {
-    m.pictures = test_pictures_from_json(from.state->pictures, from.path);
+  const auto pictures = from.content.metadata.find("pictures");  // converted files have it too
+  if (pictures != from.content.metadata.end()) {
+    m.pictures = test_pictures_from_json(pictures->second, from.path);
     KRAIT_INPUT(std::ssize(m.pictures.class_names) == vim->num_classes &&
                     m.pictures.how.size == vim->img_size,
                 from.path, ": is damaged: its pictures are not those of its model");
@@ -119,7 +103,7 @@ int class_of(const std::string& label, const std::vector<std::string>& names) {
 
 Subject load_subject(const Choice& choice) {
   const Checkpoint from = read_checkpoint(choice.checkpoint);
-  const Model m = model_of(from);
+  const Model m = vim_of(from);
   check_can_show(m.config, choice.layer);
   const bool average = choice.weights == "ema";
   KRAIT_INPUT(!average || from.has_ema(), from.path, ": holds no average of the weights");
