@@ -24,12 +24,19 @@ struct Format {
 
 constexpr int64_t picture_bytes = 3 * 32 * 32;
 
-std::vector<uint8_t> read_file(const fs::path& path) {
+void check_size(const std::string& file, int64_t size, int64_t expected) {
+  KRAIT_INPUT(size == expected, file, size < expected ? " is cut off: " : ": ", size,
+              " bytes, expected ", expected);
+}
+
+// A file of another size is refused before it is read.
+std::vector<uint8_t> read_file(const fs::path& path, int64_t size) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   KRAIT_INPUT(in, "cannot read ", path.string());
-  std::vector<uint8_t> bytes(static_cast<size_t>(in.tellg()));
+  check_size(path.string(), in.tellg(), size);
+  std::vector<uint8_t> bytes(static_cast<size_t>(size));
   in.seekg(0);
-  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  in.read(reinterpret_cast<char*>(bytes.data()), size);
   KRAIT_INPUT(in, "cannot read ", path.string());
   return bytes;
 }
@@ -37,9 +44,8 @@ std::vector<uint8_t> read_file(const fs::path& path) {
 // Adds the records of one file to `data`.
 void parse(const Format& f, const std::string& file, const std::vector<uint8_t>& bytes,
            int64_t records, Dataset& data) {
-  const int64_t record = f.label_bytes + picture_bytes, size = std::ssize(bytes);
-  KRAIT_INPUT(size == records * record, file, size < records * record ? " is cut off: " : ": ",
-              size, " bytes, expected ", records * record);
+  const int64_t record = f.label_bytes + picture_bytes;
+  check_size(file, std::ssize(bytes), records * record);
   for (int64_t r = 0; r < records; ++r) {
     const uint8_t* at = bytes.data() + r * record;
     const int label = at[f.label_bytes - 1];
@@ -72,7 +78,8 @@ void load(const Format& f, const std::string& path, bool train, Dataset& data) {
           absent += (absent.empty() ? "" : ", ") + file;
       if (absent.empty()) {
         for (const std::string& file : files)
-          parse(f, (folder / file).string(), read_file(folder / file), records, data);
+          parse(f, (folder / file).string(),
+                read_file(folder / file, records * (f.label_bytes + picture_bytes)), records, data);
         return;
       }
       if (there) missing = folder.string() + " lacks " + absent;
