@@ -64,7 +64,7 @@ class StepGraph {
   }
   cudaGraphExec_t exec_ = nullptr;
 #endif
-  int eager_left_;
+  [[maybe_unused]] int eager_left_;  // on a GPU
 };
 
 // A graph for each kind of step, told apart by a key. For inference: the batch size, and whatever

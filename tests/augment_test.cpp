@@ -9,6 +9,7 @@
 #include "engine/safetensors.h"
 #include "kernels/augment/erase.h"
 #include "kernels/augment/make_picture.h"
+#include "tests/support.h"
 
 using namespace krait;
 
@@ -85,7 +86,7 @@ TEST_CASE("RandAugment's operations equal timm's, byte for byte") {
                   name.substr(sign) == ".minus" ? -1 : 1, rules, 32);
     REQUIRE(list.count == 1);
     list.at[0].bicubic = true;
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     CHECK(difference(file, want, list) == 0);
     ++checked;
   }
@@ -174,6 +175,8 @@ TEST_CASE("RandomResizedCrop: inside the picture, of the areas and shapes asked 
   CHECK(bicubic == doctest::Approx(n / 2).epsilon(0.06));
   CHECK(area / n > 0.4);  // the mean is 0.55, less what does not fit
   CHECK(area / n < 0.56);
+  CHECK(wide > n * 0.5);  // the picture is wide: more of these fit
+  CHECK(wide < n * 0.7);
   // Ten tries cannot fit 90 % of a square in a shape of 4 : 1: the band in the middle is taken.
   CropRules band = r;
   band.scale_low = band.scale_high = 0.9;

@@ -307,19 +307,20 @@ TEST_CASE("classify: what a checkpoint says of its pictures is checked") {
                                               {"mean", {1, 2}},
                                               {"std", {1, 0, 1}}};
   for (const auto& [key, value] : all) {
-    CAPTURE(key);
-    CAPTURE(value.dump());
+    CAPTURE_BOUND(key);
+    CAPTURE_BOUND(value);
     const std::string path = with(key, value);
     const std::string error = input_error([&] { Classifier(path, {.device = "cpu"}); });
     CHECK(error.starts_with(path + ": is damaged: "));
     CHECK(error.find('\n') == std::string::npos);
   }
-  for (const auto& [key, value] :
+  for (const auto& changes :
        {std::pair("pictures", "{"), {"config", "[]x"}, {"options", R"({"mean": "x"})"}}) {
+    const std::string key = changes.first, value = changes.second;
     const std::string path =
         changed(d.checkpoint, d.folder / "changed.safetensors", [&](auto& metadata) {
           metadata[key] = value;
-          if (std::string(key) == "options") metadata.erase("pictures");
+          if (key == "options") metadata.erase("pictures");
         });
     CHECK(input_error([&] { Classifier(path, {.device = "cpu"}); }).starts_with(path + ": "));
   }

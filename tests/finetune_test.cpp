@@ -82,7 +82,7 @@ TEST_CASE("fine-tuning: other classes at another size, from a checkpoint that sa
 
 TEST_CASE("fine-tuning: what is frozen gets no gradient, and the rest gets the same") {
   for (const auto& [name, change] : switches()) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     VimConfig c = small();
     change(c);
     if (c.final_pool_type == "all") continue;

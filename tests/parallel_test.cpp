@@ -15,6 +15,7 @@
 #include "engine/parallel/sockets.h"
 #include "tests/files.h"
 #include "tests/image_files.h"
+#include "tests/support.h"
 
 using namespace krait;
 
@@ -346,8 +347,9 @@ TEST_CASE("parallel: every way of mixing, losses, parts of a batch, frozen and r
   all["cosub"].repeated_aug = true;
   all["odd"].batch_size = 30;  // 15 on each of two
   all["odd"].mixup = all["odd"].cutmix = 0;
-  for (const auto& [name, o] : all) {
-    CAPTURE(name);
+  for (const auto& [name, options] : all) {
+    CAPTURE_BOUND(name);
+    const TrainOptions& o = options;
     const Run one = train(o, alone(), 8);
     const auto two = in_ranks(2, [&](Ranks& r) { return train(o, r, 8); });
     check_alike(one, two[0]);

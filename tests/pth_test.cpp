@@ -118,7 +118,7 @@ TEST_CASE("pth: the format before PyTorch 1.6") {
                     now = read_pth_weights(folder + "checkpoint_training.pth");
   CHECK(old.tensors.size() == 42);
   for (const auto& [name, t] : old.tensors) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     CHECK(now.at(name).shape == t.shape);
     CHECK(now.at(name).bytes == t.bytes);
   }
@@ -195,7 +195,7 @@ TEST_CASE("pth: what is written is read again, in both widths of zip") {
     const std::string raw = file_content(out / "a.pth");
     const auto files = read_zip(std::as_bytes(std::span(raw)), "a");
     for (const auto& [name, data] : files) {
-      CAPTURE(name);
+      CAPTURE_BOUND(name);
       CHECK((reinterpret_cast<const char*>(data.data()) - raw.data()) % 64 == 0);
     }
     CHECK(files.size() == 3 + 4);  // "tied" needs no storage of its own

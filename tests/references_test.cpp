@@ -291,10 +291,11 @@ class Programs {
 
  private:
   bool knows(const std::string& program, const std::string& option) {
-    auto [help, is_new] = help_.try_emplace(program);
-    if (is_new) help->second = output_of(KRAIT_BIN_DIR "/" + program + " --help");
-    REQUIRE_MESSAGE(help->second.find("--help") != std::string::npos, program, ": ", help->second);
-    return std::regex_search(help->second, std::regex("(^|[^\\w-])" + option + "($|[^\\w-])"));
+    const auto found = help_.try_emplace(program);
+    std::string& help = found.first->second;
+    if (found.second) help = output_of(KRAIT_BIN_DIR "/" + program + " --help");
+    REQUIRE_MESSAGE(help.find("--help") != std::string::npos, program, ": ", help);
+    return std::regex_search(help, std::regex("(^|[^\\w-])" + option + "($|[^\\w-])"));
   }
   bool any_knows(const std::string& option) {
     for (const char* p :

@@ -110,7 +110,7 @@ TEST_CASE("vim: re-making the layers changes no bit of loss or gradients, under 
     return v;
   };
   for (const auto& [name, change] : switches()) {
-    INFO(name);
+    CAPTURE_BOUND(name);
     VimConfig c = small();
     change(c);
     c.drop_rate = 0.3;

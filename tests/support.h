@@ -9,6 +9,11 @@
 
 #include "engine/ops/ops.h"
 
+// CAPTURE of a name from a structured binding: clang lets a lambda have those from version 16 on.
+#define CAPTURE_BOUND(name)           \
+  const auto& captured_##name = name; \
+  CAPTURE(captured_##name)
+
 namespace krait {
 
 inline Tensor random_f64(Context& ctx, Shape shape, uint32_t seed, double low = -1,

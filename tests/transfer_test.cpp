@@ -367,7 +367,7 @@ TEST_CASE("pth: timm's groups of the optimiser, those without decay first, are m
   CHECK(t.progress->optimizer_steps == 30);
   CHECK(w.number.size() == 7);
   for (const auto& [name, v] : w.number) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     CHECK(t.content.at("optimizer.m." + name).values()[0] == v);
     CHECK(t.content.at("optimizer.v." + name).values()[0] == v + 0.5);
     CHECK(t.content.at("optimizer.m." + name).shape == t.content.at(name).shape);

@@ -308,7 +308,7 @@ TEST_CASE("vim: how parameters start, with the reverse side's dt bias repaired o
 
 TEST_CASE("vim: the gradient of every parameter, under every switch") {
   for (const auto& [name, change] : switches()) {
-    INFO(name);
+    CAPTURE_BOUND(name);
     VimConfig c = small();
     change(c);
     Model m(c);

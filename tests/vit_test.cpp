@@ -95,7 +95,7 @@ TEST_CASE("vit: named models have timm's numbers of parameters") {
       {"vit_small_patch16_224", 22050664}, {"vit_base_patch16_224", 86567656},
   };
   for (const auto& [name, count] : expected) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     CHECK(declared(vit_config(name)).count() == count);
   }
   std::set<std::string> all;
@@ -144,7 +144,7 @@ TEST_CASE("vit: parameters have timm's names, shapes and order; what decays") {
 }
 TEST_CASE("vit: every parameter's gradient, under every switch") {
   for (const auto& [name, change] : vit_switches()) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     VitConfig c = small_vit();
     change(c);
     SmallVit m(c, true);
@@ -226,7 +226,7 @@ TEST_CASE("identify: a VisionTransformer from names and shapes") {
     CHECK(to_json(found) == to_json(c));
   }
   for (const auto& [name, change] : vit_switches()) {
-    CAPTURE(name);
+    CAPTURE_BOUND(name);
     VitConfig c = small_vit();
     change(c);
     std::string why;

@@ -101,7 +101,8 @@ TEST_CASE("walkthrough: every stage agrees, whatever the switches of the model")
       for (const Stage& g : stages_of(s)) {
         CHECK(!g.checks.empty());
         for (const Check& check : g.checks) {
-          INFO(name, ", layer ", layer, ", ", g.name, ": ", check.what);
+          CAPTURE_BOUND(name);
+          INFO("layer ", layer, ", ", g.name, ": ", check.what);
           CHECK(check.error <= limit);
         }
       }
@@ -123,7 +124,8 @@ TEST_CASE("walkthrough: a wrong weight or gradient is noticed") {
       const Matrix before = m;
       m.data[m.data.size() / 2] += 1e-3 * (1 + std::abs(m.data[m.data.size() / 2]));
       const std::string what = of == &s.trace.weights ? "weight " : "gradient ";
-      INFO(what, name);
+      CAPTURE(what);
+      CAPTURE_BOUND(name);
       CHECK(!all_agree(stages_of(s)));
       m = before;
     }
