@@ -16,6 +16,9 @@ size_t scan_bwd_channel_lanes_scratch(const ScanBwd&);
 void scan_bwd_channel_lanes(const ScanBwd&, const Launch&);
 
 #if KRAIT_CUDA
+bool scan_fwd_split_tokens_supports(const ScanFwd&, const Device&);
+void scan_fwd_split_tokens(const ScanFwd&, const Launch&);
+
 bool scan_fwd_split_states_supports(const ScanFwd&, const Device&);
 void scan_fwd_split_states(const ScanFwd&, const Launch&);
 

@@ -8,30 +8,24 @@
 //     have added their shares of y.
 // bf16, 16 states. Why, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
-#include "kernels/selective_scan/pipelined.cuh"
+#include "kernels/selective_scan/four_lanes.cuh"
 #include "kernels/selective_scan/rows.h"
 
 namespace krait {
 namespace {
 
-using namespace pipelined;
+using namespace four_lanes;
 
-constexpr int channels = 8;  // of a block: 16 bytes of bf16
 constexpr int stages = 4;
 // With more channels, of all images and sides, `pipelined` has warps enough: 6 on each of 132
 // multiprocessors. Measured on an H200 (selective_scan.md).
 constexpr int64_t most_channels = 12 * 132 * 32;
-static_assert(scan_state_every(N) == tile);
 
 template <bool project>
 struct Stage {                                            // the inputs of a tile, as they arrive
   uint16_t rows[project ? 2 : 3][tile][channels];         // u, z, delta in bf16
   uint32_t bc[tile][N];                                   // pairs of bf16, those of B first
   std::conditional_t<project, uint32_t[2], char> dt[32];  // the pairs that each lane multiplies
-};
-struct Ready {             // what the recurrence reads
-  float bc[tile][2 * N];   // B, then C
-  float4 dt[4][channels];  // of two tokens: dt and dt u of each; [q][c ^ 2q] for tokens 2q, 2q + 1
 };
 struct Prepared {  // what a lane holds of a tile: its two tokens, and pairs of B or C
   float dt[2], dtu[2], Du[2], gate[2];
@@ -62,19 +56,9 @@ __global__ __launch_bounds__(32 * sides) void scan_fwd(ScanFwd p, int blocks_e) 
   const int turn = sides == 1 ? 0 : k == 0 ? turn0 : L - turn0;
   const int turn_tile = turn / tile < tiles ? turn / tile : tiles - 1;
 
-  float A[4], h[4] = {0, 0, 0, 0};
-  {
-    const float4 v = static_cast<const float4*>(s.A_log)[e * (N / 4) + q];
-    A[0] = -__expf(v.x), A[1] = -__expf(v.y), A[2] = -__expf(v.z), A[3] = -__expf(v.w);
-  }
-  const float D = s.D ? static_cast<const float*>(s.D)[e] : 0;
-  const float bias = s.bias ? static_cast<const float*>(s.bias)[e] * log2e : 0;
-  const float scale = static_cast<float>(p.scale);
-  uint32_t w[2] = {0, 0};  // W_dt of the channel: columns 2q, 2q + 1 and 8 behind
-  if constexpr (project)
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      if (2 * q + 8 * i < p.R) w[i] = static_cast<const uint32_t*>(s.dt_w)[e * p.R / 2 + q + 4 * i];
+  float h[4] = {0, 0, 0, 0};
+  const Channel of = load_channel<project>(p, s, e, q);
+  const auto scale = static_cast<float>(p.scale);
   uint2* states = s.states ? reinterpret_cast<uint2*>(static_cast<bf16*>(s.states) +
                                                       (b * tiles * p.E + e) * N + 4 * q)
                            : nullptr;
@@ -118,15 +102,16 @@ __global__ __launch_bounds__(32 * sides) void scan_fwd(ScanFwd p, int blocks_e) 
     for (int n = 0; n < tile / 2; ++n) made.bc[n] = from.bc[bc_token + 2 * n][pair];
     // W (8 channels x R) times dt (R x 8 tokens): the lane gets its own two tokens.
     float x[4] = {0, 0, 0, 0};
-    if constexpr (project) multiply_add(x, w[0], 0, w[1], 0, from.dt[lane][0], from.dt[lane][1]);
+    if constexpr (project)
+      multiply_add(x, of.w[0], 0, of.w[1], 0, from.dt[lane][0], from.dt[lane][1]);
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
       const int j = 2 * q + n;
       const float u = first_of(from.rows[0][j][c]), z = first_of(from.rows[1][j][c]);
       if constexpr (!project) x[n] = first_of(from.rows[2][j][c]);
-      made.dt[n] = softplus_log2(fmaf(x[n], log2e, bias));
+      made.dt[n] = softplus_log2(fmaf(x[n], log2e, of.bias));
       made.dtu[n] = made.dt[n] * (ln2 * u);
-      made.Du[n] = D * u;
+      made.Du[n] = of.D * u;
       made.gate[n] = scale * z * sigmoid(z);
     }
     return made;
@@ -157,36 +142,12 @@ __global__ __launch_bounds__(32 * sides) void scan_fwd(ScanFwd p, int blocks_e) 
     request(i + stages);
     if (states) states[int64_t{i} * p.E * (N / 4)] = {bf16_pair(h[0], h[1]), bf16_pair(h[2], h[3])};
 
-    const auto& ready = shared.ready[i % 2];
     float y[tile];
-#pragma unroll
-    for (int j = 0; j < tile; ++j) {
-      const float4 two = ready.dt[j / 2][c ^ j / 2 * 2];
-      const float dt = j % 2 ? two.z : two.x, dtu = j % 2 ? two.w : two.y;
-      const float4 Bv = *reinterpret_cast<const float4*>(&ready.bc[j][4 * q]);
-      const float4 Cv = *reinterpret_cast<const float4*>(&ready.bc[j][N + 4 * q]);
-      const float B[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, C[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
-      y[j] = 0;
-#pragma unroll
-      for (int m = 0; m < 4; ++m) {
-        h[m] = fmaf(fast_exp2(dt * A[m]), h[m], dtu * B[m]);
-        y[j] = fmaf(h[m], C[m], y[j]);
-      }
-    }
+    walk(h, y, shared.ready[i % 2], of, c, q);
     publish(i + 1, next);
 
-    // Sums over the 4 lanes: a lane keeps half of the tokens and gives away the others, twice.
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float mine = q & 2 ? y[j + 4] : y[j], other = q & 2 ? y[j] : y[j + 4];
-      y[j] = mine + __shfl_xor_sync(~0u, other, 2);
-    }
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const float mine = q & 1 ? y[j + 2] : y[j], other = q & 1 ? y[j] : y[j + 2];
-      y[j] = mine + __shfl_xor_sync(~0u, other, 1) + now.Du[j];
-    }
-
+    share_out(y, q);
+    y[0] += now.Du[0], y[1] += now.Du[1];
     if constexpr (sides == 2) {
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
