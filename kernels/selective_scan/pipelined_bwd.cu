@@ -345,16 +345,18 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   to[int64_t{p.E} * (N + 1) + e] = dbias;
 }
 
+constexpr int adders = 256;  // threads
+
 // Adds the blocks' sums in order; a thread owns four numbers of one token.
-__global__ void add_sums(ScanBwd p, const float* scratch) {
-  const int k = blockIdx.y;
+__device__ __forceinline__ void add_sums(const ScanBwd& p, const float* scratch, unsigned block,
+                                         int k) {
   const auto& s = p.side[k];
   const Scratch where(p);
-  const int64_t i = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * 4;
+  const int64_t i = (int64_t{block} * adders + threadIdx.x) * 4;
   if (i >= where.bc) return;
   float total[4] = {0, 0, 0, 0};
-  for (int block = 0; block < where.blocks_e; ++block) {
-    const float4 v = *reinterpret_cast<const float4*>(scratch + where.bc_at(k, block) + i);
+  for (int j = 0; j < where.blocks_e; ++j) {
+    const float4 v = *reinterpret_cast<const float4*>(scratch + where.bc_at(k, j) + i);
     total[0] += v.x, total[1] += v.y, total[2] += v.z, total[3] += v.w;
   }
   const int64_t row = i / where.sums;
@@ -368,25 +370,35 @@ __global__ void add_sums(ScanBwd p, const float* scratch) {
 }
 
 // Adds the groups' parameter gradients in order: 8 slices of the groups, then the slices.
-constexpr int slices = 8;
-__global__ void add_params(ScanBwd p, const float* scratch) {
+constexpr int slices = adders / 32;
+__device__ __forceinline__ void add_params(const ScanBwd& p, const float* scratch, unsigned block,
+                                           int k) {
   __shared__ float part[slices][32];
-  const int k = blockIdx.y;
   const auto& s = p.side[k];
   const Scratch where(p);
-  const int64_t i = int64_t{blockIdx.x} * 32 + threadIdx.x;
+  const int slice = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t i = int64_t{block} * 32 + lane;
   float total = 0;
   if (i < where.params)
-    for (int group = threadIdx.y; group < where.groups; group += slices)
+    for (int group = slice; group < where.groups; group += slices)
       total += scratch[where.params_at(p.sides, k, group) + i];
-  part[threadIdx.y][threadIdx.x] = total;
+  part[slice][lane] = total;
   __syncthreads();
-  if (threadIdx.y != 0 || i >= where.params) return;
+  if (slice != 0 || i >= where.params) return;
   total = 0;
-  for (int j = 0; j < slices; ++j) total += part[j][threadIdx.x];
+  for (int j = 0; j < slices; ++j) total += part[j][lane];
   const int64_t EN = int64_t{p.E} * N;
   auto to = static_cast<float*>(i < EN ? s.dA_log : i < EN + p.E ? s.dD : s.dbias);
   if (to) to[i < EN ? i : (i - EN) % p.E] += total;
+}
+
+// Both in one launch: of each side the first blocks add sums.
+__global__ void __launch_bounds__(adders)
+    add_up(ScanBwd p, const float* scratch, unsigned sum_blocks) {
+  if (blockIdx.x < sum_blocks)
+    add_sums(p, scratch, blockIdx.x, blockIdx.y);
+  else
+    add_params(p, scratch, blockIdx.x - sum_blocks, blockIdx.y);
 }
 
 }  // namespace
@@ -422,9 +434,9 @@ void scan_bwd_pipelined(const ScanBwd& p, const Launch& l) {
     launch(scan_bwd<true>, sizeof(Shared<true>));
   else
     launch(scan_bwd<false>, sizeof(Shared<false>));
-  add_sums<<<dim3(unsigned((where.bc / 4 + 255) / 256), sides), 256, 0, l.stream>>>(p, scratch);
-  add_params<<<dim3(unsigned((where.params + 31) / 32), sides), dim3(32, slices), 0, l.stream>>>(
-      p, scratch);
+  const auto sum_blocks = static_cast<unsigned>((where.bc / 4 + adders - 1) / adders);
+  const auto param_blocks = static_cast<unsigned>((where.params + 31) / 32);
+  add_up<<<dim3(sum_blocks + param_blocks, sides), adders, 0, l.stream>>>(p, scratch, sum_blocks);
 }
 
 }  // namespace krait
