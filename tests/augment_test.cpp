@@ -241,7 +241,7 @@ TEST_CASE("RandAugment draws every operation equally often, with levels around m
   constexpr int n = 15000;
   for (int i = 0; i < n; ++i) {
     OperationList list;
-    draw_operations(list, p, 3, 4, i);
+    draw_operations(list, p, {.seed = 3, .step = 4}, i);
     operations += list.count;
     for (int k = 0; k < list.count; ++k) {
       const PictureOperation& op = list.at[k];
@@ -258,6 +258,28 @@ TEST_CASE("RandAugment draws every operation equally often, with levels around m
     CHECK(count[static_cast<int>(op)] == doctest::Approx(n / 15).epsilon(0.15));
   CHECK(positive == doctest::Approx(shears / 2.0).epsilon(0.15));
   CHECK(sum / shears == doctest::Approx(0.27).epsilon(0.01));  // 0.3 x 9 / 10
+}
+
+TEST_CASE("a step without picture operations or mixing has none") {
+  AugmentPictures p{};
+  AugmentOptions o;
+  o.auto_augment = "cifar10";
+  o.color_jitter = 0.3;
+  p.operations = operation_rules(o);
+  p.train = true;
+  p.S = 32;
+  OperationList list;
+  draw_operations(list, p, {.seed = 3}, 0);
+  CHECK(list.count >= 3);
+  draw_operations(list, p, {.seed = 3, .operates = 0}, 0);
+  CHECK(list.count == 0);
+  for (const MixMode mode : {MixMode::pair, MixMode::elem}) {
+    const MixRules always{mode, 0.8, 0, 1, 0, 0, 0};
+    CHECK(mix_of_picture(always, {.seed = 3}, 0, 8, 32).mix == Mix::mixup);
+    const MixChoice none = mix_of_picture(always, {.seed = 3, .mixes = 0}, 0, 8, 32);
+    CHECK(none.mix == Mix::none);
+    CHECK(none.lambda == 1);
+  }
 }
 
 TEST_CASE("random erasing: boxes inside, of 2 to 33 % of the area; noise of N(0, 1)") {

@@ -175,6 +175,10 @@ TEST_CASE("image files: what is wrong with one is said, never filled up") {
   CHECK(fault_of(temp, jpg + "anything") == "");  // cameras do that
   for (size_t cut : {jpg.size() - 2, jpg.size() - 50, jpg.size() / 2, size_t{300}})
     CHECK(fault_of(temp, jpg.substr(0, cut)) != "");
+  const size_t start = jpg.find("\xFF\xDA");
+  const std::string scan = jpg.substr(start, jpg.size() - 2 - start);
+  CHECK(fault_of(temp, jpg.substr(0, start) + scan + scan + scan + scan + "\xFF\xD9") ==
+        "has more scans than a picture needs");
 #endif
 }
 

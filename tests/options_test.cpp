@@ -183,6 +183,8 @@ TEST_CASE("options: every option of the published trainer works or is refused wi
                            "--cutmix-minmax 0.2 0.8",
                            "--mixup 0.8 --cutmix 1 --mixup-switch-prob 0.5",
                            "--mixup 0.8 --mixup-mode batch",
+                           "--mixup 0.8 --mixup-off-epoch 10",
+                           "--color-jitter 0.3 --aa-off-epoch 10",
                            "--bce-loss --smoothing 0",
                            "--cosub",
                            "--distillation-type soft --teacher-path x --distillation-tau 2",

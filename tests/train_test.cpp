@@ -142,6 +142,8 @@ std::vector<TrainOptions> augmentations(const std::string& device, const std::st
   windows.train_interpolation = "random";
   windows.aa = "rand-m9-mstd0.5-inc1";
   windows.mixup_mode = "elem";
+  windows.train_fraction = 0.1;  // 10 steps an epoch
+  windows.aa_off_epoch = windows.mixup_off_epoch = 1;
   windows.repeated_aug = true;
   TrainOptions colours = base;
   colours.crop = "simple";
@@ -413,6 +415,30 @@ TEST_CASE(
   CHECK_THROWS_WITH_AS(Trainer{o}, doctest::Contains("the teacher takes pictures of side 32"),
                        InputError);
 }
+TEST_CASE("training: --aa-off-epoch and --mixup-off-epoch change what comes after that epoch") {
+  TrainOptions o = small("cpu", "fp32");
+  o.patch_size = 16;
+  o.depth = 1;
+  o.batch_size = 100;
+  o.train_fraction = 0.1;  // 10 steps an epoch
+  o.cutmix = 0;
+  o.aa = "rand-m9-mstd0.5-inc1";
+  for (const char* mode : {"batch", "elem"}) {
+    o.mixup_mode = mode;
+    TrainOptions plain = o, unmixed = o;
+    plain.aa_off_epoch = unmixed.mixup_off_epoch = 1;
+    for (const TrainOptions& changed : {plain, unmixed}) {
+      Trainer until(o), t(changed);
+      until.train(10);
+      t.train(10);
+      check_same(bits(until), bits(t));
+      until.train(11);
+      t.train(11);
+      CHECK(bits(until)[0] != bits(t)[0]);
+    }
+  }
+}
+
 TEST_CASE("training: --no-train-mode leaves dropout and drop path out") {
   TrainOptions o = small("cpu", "fp32");
   o.train_mode = false;

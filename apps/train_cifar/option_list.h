@@ -137,6 +137,10 @@ void augment_options(TrainOptions& o, F& f) {
   f.number("mixup-prob", o.mixup_prob, 0, 1, "share of batches that are mixed");
   f.number("mixup-switch-prob", o.mixup_switch_prob, 0, 1, "share of CutMix where both are on");
   f.choice("mixup-mode", o.mixup_mode, {"batch", "pair", "elem"}, "what shares a draw of mixing");
+  f.number("mixup-off-epoch", o.mixup_off_epoch, 0, 1000000,
+           "without mixing after so many epochs; 0: never");
+  f.number("aa-off-epoch", o.aa_off_epoch, 0, 1000000,
+           "without --aa, --ThreeAugment and --color-jitter after so many epochs; 0: never");
 }
 
 template <class F>

@@ -232,7 +232,9 @@ void check_effects(const TrainOptions& o, const std::set<std::string>& given) {
   only(crop_of(o) == "resized", "--crop resized", {"scale", "ratio"});
   only(o.three_augment, "--ThreeAugment", {"src"});
   only(o.reprob > 0, "--reprob", {"remode", "recount"});
-  only(mixes(o), "--mixup or --cutmix", {"mixup-prob", "mixup-mode"});
+  only(mixes(o), "--mixup or --cutmix", {"mixup-prob", "mixup-mode", "mixup-off-epoch"});
+  only(o.aa != "none" || o.three_augment || o.color_jitter > 0,
+       "--aa, --ThreeAugment or --color-jitter", {"aa-off-epoch"});
   only(o.mixup > 0 && (o.cutmix > 0 || !o.cutmix_minmax.empty()), "both --mixup and --cutmix",
        {"mixup-switch-prob"});
   only(teacher, "--distillation-type", {"teacher-path", "distillation-alpha"});

@@ -52,6 +52,7 @@ struct TrainOptions {
   int recount = 1;
   double smoothing = 0.1, mixup = 0, cutmix = 0, mixup_prob = 1, mixup_switch_prob = 0.5;
   std::vector<double> cutmix_minmax;
+  int64_t aa_off_epoch = 0, mixup_off_epoch = 0;
   // Loss
   bool bce_loss = false, cosub = false, train_mode = true;
   std::string teacher_path, distillation_type = "none";

@@ -58,7 +58,9 @@ StepState Trainer::state_of(uint64_t step, int64_t part) const {
            options_.schedule_unit == "step" ? schedule_.during_step(step, steps_per_epoch_)
                                             : schedule_.during_epoch(epoch));
   s.step = step * options_.accumulate + part;
-  if (augment_.mix) draw_mix(s, augment_.mixing, model_.img_size());
+  s.operates = options_.aa_off_epoch == 0 || epoch < options_.aa_off_epoch;
+  s.mixes = options_.mixup_off_epoch == 0 || epoch < options_.mixup_off_epoch;
+  if (augment_.mix && s.mixes) draw_mix(s, augment_.mixing, model_.img_size());
   return s;
 }
 

@@ -116,12 +116,13 @@ bool huffman_tables(Bytes b) {
   return true;
 }
 
-constexpr int most_scans = 200;
+constexpr int most_scans = 200;  // of a progressive JPEG
 
 // A JPEG is a row of segments that start with FF and a mark; a scan's coded bytes follow its
 // segment, and in them FF is followed by 00 or by a restart mark (D0 to D7). The end is FF D9.
 std::string jpeg_fault(Bytes b) {
-  int scans = 0;  // each is worked on for all pixels
+  // Each scan is worked on for all pixels. Where none refines another, a colour is in one.
+  int scans = 0, most = most_scans;
   for (size_t at = 2; at + 2 <= b.size();) {
     if (b[at] != 0xFF) {  // coded bytes: on to the next FF
       const void* next = std::memchr(&b[at], 0xFF, b.size() - at);
@@ -144,7 +145,8 @@ std::string jpeg_fault(Bytes b) {
       }
       if (length < 2 || (mark == 0xC4 && !huffman_tables(b.subspan(at + 4, length - 2))))
         return "is damaged";
-      if (mark == 0xDA && ++scans > most_scans) return "has more scans than a picture needs";
+      if (mark <= 0xC1 && mark >= 0xC0 && length >= 8) most = b[at + 9];
+      if (mark == 0xDA && ++scans > most) return "has more scans than a picture needs";
       at += 2 + length;
     }
   }

@@ -37,7 +37,7 @@ KRAIT_HD void make_picture(const Team& team, const AugmentPictures& p, const Roo
   const int64_t source = p.order ? p.order[state.first + place] : i;
   if (team.rank() == 0) {
     desk.geometry = draw_geometry(p.crop, p.train, state.seed, state.step, place, p.H, p.W, p.S);
-    draw_operations(desk.operations, p, state.seed, state.step, place);
+    draw_operations(desk.operations, p, state, place);
   }
   team.sync();
   const int bytes = p.channels * p.S * p.S, count = desk.operations.count;

@@ -61,6 +61,7 @@ KRAIT_HD inline MixChoice draw_mix_choice(Numbers numbers, const MixRules& r, in
 // How picture i of B is mixed with picture B-1-i.
 KRAIT_HD inline MixChoice mix_of_picture(const MixRules& r, const StepState& s, int64_t i,
                                          int64_t B, int size) {
+  if (!s.mixes) return {};
   if (r.mode == MixMode::batch)
     return {s.mix, s.mix == Mix::none ? 1 : s.lambda, {s.box_x0, s.box_x1, s.box_y0, s.box_y1}};
   const int64_t drawn = r.mode == MixMode::pair && B - 1 - i < i ? B - 1 - i : i;

@@ -159,12 +159,12 @@ KRAIT_HD inline void add_color_jitter(OperationList& list, Numbers& numbers, dou
   for (Operation o : order) list.add(o, numbers.uniform(v < 1 ? 1 - v : 0, 1 + v));
 }
 
-KRAIT_HD inline void draw_operations(OperationList& list, const AugmentPictures& p, uint64_t seed,
-                                     uint64_t step, int64_t index) {
+KRAIT_HD inline void draw_operations(OperationList& list, const AugmentPictures& p,
+                                     const StepState& state, int64_t index) {
   const OperationRules& r = p.operations;
   list.count = 0;
-  if (!p.train) return;
-  Numbers numbers(seed, Draw::operation, step, index);
+  if (!p.train || !state.operates) return;
+  Numbers numbers(state.seed, Draw::operation, state.step, index);
   for (int k = 0; k < r.layers; ++k) {
     const OperationRules::Step rand{r.choice[numbers.up_to(r.choices - 1)],
                                     static_cast<float>(r.probability), static_cast<float>(r.level)};

@@ -42,6 +42,8 @@ struct StepState {
   float lr = 0;
   float correction1 = 1, correction2 = 1;  // Adam: 1 / (1 - beta^t), t = optimiser step + 1
   float ema_share = 0;                     // the average moves at least so far: its warm-up
+  int32_t operates = 1;                    // 0: a step without picture operations (--aa)
+  int32_t mixes = 1;                       // 0: a step without mixing
   Mix mix = Mix::none;                     // how the batch is mixed with itself reversed
   float lambda = 1;                        // the share of the picture itself in its target
   int32_t box_x0 = 0, box_x1 = 0, box_y0 = 0, box_y1 = 0;  // CutMix: [x0, x1) x [y0, y1)
