@@ -57,7 +57,7 @@ class Ranks {
   size_t smallest(size_t mine);
   // What the lowest rank says that says anything.
   std::string first_text(const std::string& mine);
-  // InputError on every rank where one has another `text` than rank 0; it names that rank and `what`.
+  // InputError on every rank if one has another `text` than rank 0; it says which, and `what`.
   void check_same(const std::string& what, const std::string& text);
   // From rank 0 to all: device memory, by way of the host.
   void broadcast(Context& ctx, const Tensor& t);
