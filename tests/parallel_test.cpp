@@ -122,6 +122,7 @@ struct Note {
 class NotingSum : public Sum {
  public:
   explicit NotingSum(Note& note) : note_(note) {}
+  std::string name() const override { return "notes"; }
   void start(float* values, int64_t n) override {
     begun_.emplace_back(values, std::vector<float>(values, values + n));
     blocks_.push_back(block());

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a machine without a GPU cannot check: every CUDA row against its reference, the golden bundles
-# on the GPU in float32 and bf16, the tests that need a GPU, a timed step, tensors of more than 2^31 elements (those
+# on the GPU in float32 and bf16, the tests that need a GPU, a timed step, NCCL, tensors of more than 2^31 elements (those
 # that fit), and compute-sanitizer on the small cases and on a whole small training.
 #   tools/gpu_check.sh [BUILD_FOLDER]      (default build/gpu-check; reuses what is built)
 # SANITIZE=0 leaves compute-sanitizer out.
@@ -36,6 +36,7 @@ training=("$build/bin/train_cifar" --device cuda --model vim_micro_patch4_32 --d
   --classes square,ring --train-fraction 0.2 --batch-size 100 --epochs 2 --model-ema --drop-path 0.1
   --mixup 0.8 --output_dir "$build/training")
 step training "${training[@]}"
+step nccl tests/parallel/gpu.sh "$build"
 if [ "${SANITIZE:-1}" = 1 ] && command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \

@@ -357,7 +357,8 @@ void Trainer::print_summary() const {
     const int n = ranks_.size();
     fmt::print("{} rank{} through {}", n, n == 1 ? "" : "s", ranks_.name());
     if (!options_.eval) fmt::print(": {} pictures in a step, lr {:.2e}", whole_, schedule_.lr);
-    if (sum_) fmt::print(", gradients in buckets of {} MB", options_.bucket_mb);
+    if (sum_)
+      fmt::print(", gradients through {} in buckets of {} MB", sum_->name(), options_.bucket_mb);
     fmt::print("\n");
   }
   int64_t trained = 0;

@@ -39,6 +39,7 @@ class GradientSum : public Tape::Watcher {
   // After it.
   void finish();
   const std::vector<Bucket>& buckets() const { return buckets_; }
+  std::string name() const { return sum_->name(); }
 
   void written(const void* gradient) override;
   void step_over() override;

@@ -26,7 +26,7 @@ void in_pieces(size_t bytes, F&& each) {
 class MpiSum : public Sum {
  public:
   explicit MpiSum(const Ranks& ranks) : size_(ranks.size()), rank_(ranks.rank()) {}
-
+  std::string name() const override { return "MPI"; }
   void start(float* values, int64_t n) override {
     KRAIT_CHECK(n < int64_t{1} << 31, "MpiSum: ", n, " values at once");
     if (used_ == pending_.size()) pending_.push_back(std::make_unique<Pending>());

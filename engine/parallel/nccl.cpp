@@ -64,6 +64,7 @@ class NcclSum : public Sum {
     cudaStreamDestroy(side_);
   }
 
+  std::string name() const override { return "NCCL"; }
   void start(float* values, int64_t n) override {
     KRAIT_CUDA_CHECK(cudaEventRecord(written_, ctx_.stream()));
     KRAIT_CUDA_CHECK(cudaStreamWaitEvent(side_, written_, 0));

@@ -18,6 +18,7 @@ namespace krait {
 class Sum {
  public:
   virtual ~Sum() = default;
+  virtual std::string name() const = 0;  // of what it goes through
   // What the context's stream holds by now comes first; nobody may touch the values until finish().
   virtual void start(float* values, int64_t n) = 0;
   // What the stream is given from here on finds the sums.

@@ -275,6 +275,7 @@ class SocketRanks : public Ranks {
 class SocketSum : public Sum {
  public:
   explicit SocketSum(SocketRanks& ranks) : ranks_(ranks) {}
+  std::string name() const override { return "TCP"; }
   void start(float* values, int64_t n) override { begun_.emplace_back(values, n); }
   void finish() override {
     for (const auto& [values, n] : begun_) ranks_.sum(values, n);

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# NCCL on one GPU, and on two where there are two: what training through it costs and changes. With one rank the bits
+# are those of a training without it, at no more than 3 % of the time. With two the bits are the same from run to run,
+# the losses those of one process, and a killed rank ends the other. Ends with "N passed, N failed, N skipped".
+#   tests/parallel/gpu.sh BUILD_FOLDER
+# shellcheck disable=SC2317  # functions that check() calls
+set -euo pipefail
+program=${1:?usage: tests/parallel/gpu.sh BUILD_FOLDER}/bin/train_cifar
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0 skipped=0
+check() { # check WHAT COMMAND...
+  if "${@:2}"; then
+    passed=$((passed + 1))
+    echo "ok: $1 (at $SECONDS s)"
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $1"
+  fi
+}
+finish() {
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+# 10000 drawn pictures.
+options=(--device cuda --data-set SYNTHETIC --cutmix 1 --mixup 0.8 --drop-path 0.1 --model-ema --eval-every 100
+  --print-every 1000)
+# train NAME MORE...; as one rank of one if the name starts with nccl.
+train() {
+  local name=$1 rank=()
+  [[ $name != nccl* ]] ||
+    rank=(RANK=0 WORLD_SIZE=1 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 "MASTER_PORT=$((20000 + $$ % 10000))")
+  env "${rank[@]}" "$program" "${options[@]}" --output_dir "$work/$name" "${@:2}" >"$work/$name.out" 2>&1 ||
+    { tail -n 3 "$work/$name.out"; return 1; }
+}
+# The tensors of a checkpoint, without the header: that says how long it took.
+tensors() {
+  local file=$work/$1/checkpoint.safetensors
+  tail -c +$((9 + $(od -An -t u8 -N 8 "$file"))) "$file"
+}
+same_bits() { [ -s "$work/$1/checkpoint.safetensors" ] && cmp -s <(tensors "$1") <(tensors "$2"); }
+both() { # both NAME MORE...: with NCCL and without
+  train "plain_$1" "${@:2}" && train "nccl_$1" "${@:2}" && grep -q 'NCCL' "$work/nccl_$1.out" &&
+    same_bits "plain_$1" "nccl_$1"
+}
+# Pictures a second: the median of the epochs behind the second.
+speed() {
+  sed -n 's/.*"images_per_second":\([^,}]*\).*/\1/p' "$work/$1/log.txt" | sed 1,2d | sort -g |
+    awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+for name in graph eager accumulate remake fp32; do
+  more=(--batch-size 256 --epochs 2)
+  case $name in
+    eager) more+=(--eager) ;;
+    accumulate) more+=(--accumulate 2) ;;
+    remake) more+=(--remake on) ;;
+    fp32) more+=(--precision fp32) ;;
+  esac
+  check "one rank through NCCL has the bits of none: $name" both "$name" "${more[@]}"
+done
+
+cost() {
+  local of=()
+  for turn in 1 2; do # in turn: a GPU gets warm
+    for way in plain nccl; do
+      train "${way}_speed$turn" --batch-size 500 --epochs 8 || return 1
+      of+=("$(speed "${way}_speed$turn")")
+    done
+  done
+  awk -v a="${of[0]}" -v b="${of[1]}" -v c="${of[2]}" -v d="${of[3]}" 'BEGIN {
+    plain = a > c ? a : c; nccl = b > d ? b : d
+    printf "   images/s without %.0f, %.0f; through NCCL %.0f, %.0f: %.1f %% slower\n", a, c, b, d,
+      100 * (plain / nccl - 1)
+    exit !(nccl >= plain / 1.03) }'
+}
+check "it costs at most 3 %" cost
+
+if [ "$(nvidia-smi --list-gpus | wc -l)" -lt 2 ] || ! command -v mpirun >/dev/null; then
+  echo "one GPU, or no mpirun: two ranks are skipped"
+  skipped=3
+  finish
+fi
+two() { # two NAME MORE...
+  timeout 120 mpirun -q --allow-run-as-root --bind-to none -n 2 "$program" "${options[@]}" --output_dir "$work/$1" \
+    --batch-size 128 "${@:2}" >"$work/$1.out" 2>&1 || { tail -n 3 "$work/$1.out"; return 1; }
+}
+again() { two two --epochs 2 && two two_again --epochs 2 && same_bits two two_again; }
+check "mpirun -n 2: the same bits again" again
+losses() { sed -n 's/.*"train_loss":\([^,}]*\).*/\1/p' "$work/$1/log.txt"; }
+same_losses() {
+  train single --batch-size 256 --epochs 4 --precision fp32 && two pair --epochs 4 --precision fp32 || return 1
+  paste <(losses single) <(losses pair) | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > most) most = d; ++n }
+    END { printf "   %d losses of epochs, at most %.1e apart\n", n, most; exit !(n == 4 && most <= 1e-4) }'
+}
+check "mpirun -n 2: the losses of one process, fp32" same_losses
+lost() {
+  mpirun --allow-run-as-root --bind-to none -n 2 "$program" "${options[@]}" --output_dir "$work/killed" \
+    --batch-size 128 --epochs 10000 >"$work/killed.out" 2>&1 &
+  local launcher=$! until=$((SECONDS + 60)) ranks
+  while ! [ -s "$work/killed/checkpoint.safetensors" ] && [ "$SECONDS" -lt "$until" ]; do sleep 0.2; done
+  read -ra ranks <"/proc/$launcher/task/$launcher/children"
+  kill -9 "${ranks[1]}" || return 1
+  until=$((SECONDS + 30))
+  while kill -0 "$launcher" 2>/dev/null; do
+    [ "$SECONDS" -lt "$until" ] || { kill -9 "$launcher" "${ranks[@]}" 2>/dev/null; return 1; }
+    sleep 0.2
+  done
+}
+check "mpirun -n 2: a killed rank ends the other within 30 s" lost
+finish
