@@ -24,7 +24,7 @@ StepChannel::StepChannel(Context& ctx)
 
 StepChannel::~StepChannel() {
 #if KRAIT_CUDA
-  ctx_.wait();
+  if (ctx_.stream()) cudaStreamSynchronize(ctx_.stream());  // an error has been reported before
   for (void* e : events_)
     if (e) cudaEventDestroy(static_cast<cudaEvent_t>(e));
 #endif

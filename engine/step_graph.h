@@ -59,8 +59,9 @@ class StepGraph {
       throw;
     }
     KRAIT_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
-    KRAIT_CUDA_CHECK(cudaGraphInstantiate(&exec_, graph, 0));
-    KRAIT_CUDA_CHECK(cudaGraphDestroy(graph));
+    const cudaError_t made = cudaGraphInstantiate(&exec_, graph, 0);
+    cudaGraphDestroy(graph);
+    KRAIT_CUDA_CHECK(made);
   }
   cudaGraphExec_t exec_ = nullptr;
 #endif

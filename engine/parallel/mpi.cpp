@@ -115,7 +115,8 @@ bool has_mpi() {
 }
 std::unique_ptr<Ranks> mpi_ranks(int size, int local_rank, DeviceSum device_sum) {
   int provided = 0, rank = 0, counted = 0;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+  // Only the main thread talks; but a thread that watches GPUs may end all.
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &counted);
   KRAIT_INPUT(counted == size, size, " processes were started, and MPI knows of ", counted,

@@ -53,12 +53,9 @@ class NcclSum : public Sum {
   ~NcclSum() override {
     leaving_ = true;
     watch_.join();
-    if (std::uncaught_exceptions() > 0) {
-      ncclCommAbort(comm_);  // the others may be anywhere
-    } else {
-      ctx_.wait();
-      ncclCommDestroy(comm_);
-    }
+    if (std::uncaught_exceptions() > 0) return;  // the others may be anywhere; the process ends
+    cudaStreamSynchronize(ctx_.stream());
+    ncclCommDestroy(comm_);
     cudaEventDestroy(written_);
     cudaEventDestroy(summed_);
     cudaStreamDestroy(side_);
