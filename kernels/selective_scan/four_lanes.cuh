@@ -15,14 +15,21 @@ static_assert(scan_state_every(N) == tile);
 struct Channel {  // what a lane knows of it
   float A[4], D, bias;
   uint32_t w[2] = {0, 0};  // of W_dt: columns 2q, 2q + 1 and 8 behind
+  // Apart from the loads, so that other work can stand between.
+  __device__ __forceinline__ void finish() {
+#pragma unroll
+    for (float& v : A) v = -__expf(v);
+    bias *= log2e;
+  }
 };
+// To be finished.
 template <bool project, class Side>
 __device__ __forceinline__ Channel load_channel(const ScanFwd& p, const Side& s, int e, int q) {
   Channel of;
   const float4 v = static_cast<const float4*>(s.A_log)[e * (N / 4) + q];
-  of.A[0] = -__expf(v.x), of.A[1] = -__expf(v.y), of.A[2] = -__expf(v.z), of.A[3] = -__expf(v.w);
+  of.A[0] = v.x, of.A[1] = v.y, of.A[2] = v.z, of.A[3] = v.w;
   of.D = s.D ? static_cast<const float*>(s.D)[e] : 0;
-  of.bias = s.bias ? static_cast<const float*>(s.bias)[e] * log2e : 0;
+  of.bias = s.bias ? static_cast<const float*>(s.bias)[e] : 0;
   if constexpr (project)
 #pragma unroll
     for (int i = 0; i < 2; ++i)

@@ -392,13 +392,13 @@ __device__ __forceinline__ void add_params(const ScanBwd& p, const float* scratc
   if (to) to[i < EN ? i : (i - EN) % p.E] += total;
 }
 
-// Both in one launch: of each side the first blocks add sums.
+// Both in one launch. The parameters first: a thread of theirs has more to add.
 __global__ void __launch_bounds__(adders)
-    add_up(ScanBwd p, const float* scratch, unsigned sum_blocks) {
-  if (blockIdx.x < sum_blocks)
-    add_sums(p, scratch, blockIdx.x, blockIdx.y);
+    add_up(ScanBwd p, const float* scratch, unsigned param_blocks) {
+  if (blockIdx.x < param_blocks)
+    add_params(p, scratch, blockIdx.x, blockIdx.y);
   else
-    add_params(p, scratch, blockIdx.x - sum_blocks, blockIdx.y);
+    add_sums(p, scratch, blockIdx.x - param_blocks, blockIdx.y);
 }
 
 }  // namespace
@@ -436,7 +436,7 @@ void scan_bwd_pipelined(const ScanBwd& p, const Launch& l) {
     launch(scan_bwd<false>, sizeof(Shared<false>));
   const auto sum_blocks = static_cast<unsigned>((where.bc / 4 + adders - 1) / adders);
   const auto param_blocks = static_cast<unsigned>((where.params + 31) / 32);
-  add_up<<<dim3(sum_blocks + param_blocks, sides), adders, 0, l.stream>>>(p, scratch, sum_blocks);
+  add_up<<<dim3(sum_blocks + param_blocks, sides), adders, 0, l.stream>>>(p, scratch, param_blocks);
 }
 
 }  // namespace krait

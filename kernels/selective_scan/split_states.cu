@@ -57,7 +57,7 @@ __global__ __launch_bounds__(32 * sides) void scan_fwd(ScanFwd p, int blocks_e) 
   const int turn_tile = turn / tile < tiles ? turn / tile : tiles - 1;
 
   float h[4] = {0, 0, 0, 0};
-  const Channel of = load_channel<project>(p, s, e, q);
+  Channel of = load_channel<project>(p, s, e, q);
   const auto scale = static_cast<float>(p.scale);
   uint2* states = s.states ? reinterpret_cast<uint2*>(static_cast<bf16*>(s.states) +
                                                       (b * tiles * p.E + e) * N + 4 * q)
@@ -127,6 +127,7 @@ __global__ __launch_bounds__(32 * sides) void scan_fwd(ScanFwd p, int blocks_e) 
 
 #pragma unroll 1
   for (int i = 0; i < stages; ++i) request(i);
+  of.finish();
   wait_for_async_groups_but<stages - 1>();
   __syncwarp();
   int64_t out_at = (first_token + forward * 2 * q) * p.E + e;  // the first of the lane's tokens

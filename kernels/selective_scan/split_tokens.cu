@@ -30,14 +30,13 @@ struct Tile {
   std::conditional_t<project, uint32_t[2], char> dt[32];
   Ready ready;
 };
-struct Part {  // what it does to the state before it
-  float4 r[channels][4];
-  float dt[channels];  // the sum over its tokens
+struct Part {  // the state behind it is Q h + r
+  float4 Q[channels][4], r[channels][4];
 };
 
 // Shared memory: `parts` x Part, tiles x Tile, then tiles x 8 rows of 8 sums, one for each token.
 template <int sides, bool project>
-__global__ __launch_bounds__(32 * parts) void scan_fwd(ScanFwd p, int blocks_e) {
+__global__ __launch_bounds__(32 * parts, 1) void scan_fwd(ScanFwd p, int blocks_e) {
   extern __shared__ __align__(16) char memory[];
   const int part = threadIdx.x / 32, lane = threadIdx.x % 32, c = lane / 4, q = lane % 4;
   const int k = sides == 2 ? blockIdx.x % 2 : 0;
@@ -48,59 +47,68 @@ __global__ __launch_bounds__(32 * parts) void scan_fwd(ScanFwd p, int blocks_e) 
   auto all_tiles = reinterpret_cast<Tile<project>*>(memory + parts * sizeof(Part));
   auto sums = reinterpret_cast<float*>(all_tiles + tiles);
   const auto& s = p.side[k];
-  auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
   const int first = part * tiles / parts, end = (part + 1) * tiles / parts;  // tiles
+  const int forward = s.reverse ? -1 : 1;
+  const int start = s.reverse ? L - 1 - first * tile : first * tile;  // the part's first token
+  Channel of = load_channel<project>(p, s, e, q);
 
   // What a lane copies of a tile: a row of u or delta, a pair of B or C of every second token, two
-  // pairs of dt. Tokens behind the last are zeros.
+  // pairs of dt. The addresses move on from tile to tile. Tokens behind the last are zeros.
   const int which = lane / tile, row_token = lane % tile, bc_token = lane / 16, pair = lane % 16;
-  auto row_of = [&](int step) { return b * L + token_at(step); };
-  for (int i = first; i < end; ++i) {
-    auto& to = all_tiles[i];
-    const int step = i * tile;
-    if (which < (project ? 1 : 2)) {
-      const bool within = step + row_token < L;
-      const auto from = static_cast<const bf16*>(which == 0 ? s.u : s.delta);
-      async_copy_16(to.rows[which][row_token],
-                    from + (within ? row_of(step + row_token) * p.E + first_channel : 0), within);
-    }
+  {
+    const int64_t token = b * L + start, row = int64_t{forward} * p.E, dt_row = forward * s.dt_row;
+    const int64_t bc_row = forward * (pair < N / 2 ? s.b_row : s.c_row);
+    const bool has_dt[2] = {2 * q < p.R, 2 * q + 8 < p.R};
+    const bf16* row_at = static_cast<const bf16*>(which == 0 ? s.u : s.delta) + token * p.E +
+                         row_token * row + first_channel;
+    const bf16* bc_at = bc_pair(s, token, pair) + bc_token * bc_row;
+    const bf16* dt_at = static_cast<const bf16*>(s.dt) + token * s.dt_row + c * dt_row + 2 * q;
+    for (int i = first; i < end; ++i) {
+      auto& to = all_tiles[i];
+      const int left = L - i * tile;
+      if (which < (project ? 1 : 2))
+        async_copy_16(to.rows[which][row_token], row_at, row_token < left);
 #pragma unroll
-    for (int j = bc_token; j < tile; j += 2) {
-      const bool within = step + j < L;
-      async_copy_4(&to.bc[j][pair], bc_pair(s, within ? row_of(step + j) : 0, pair), within);
-    }
-    if constexpr (project)  // of token c
+      for (int j = 0; j < tile; j += 2)
+        async_copy_4(&to.bc[j + bc_token][pair], bc_at + j * bc_row, j + bc_token < left);
+      if constexpr (project)  // of token c
 #pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        const bool within = step + c < L && 2 * q + 8 * n < p.R;
-        async_copy_4(&to.dt[lane][n],
-                     static_cast<const bf16*>(s.dt) +
-                         (within ? row_of(step + c) * s.dt_row + 2 * q + 8 * n : 0),
-                     within);
-      }
+        for (int n = 0; n < 2; ++n)
+          async_copy_4(&to.dt[lane][n], dt_at + 8 * n, c < left && has_dt[n]);
+      row_at += tile * row, bc_at += tile * bc_row, dt_at += tile * dt_row;
+    }
   }
-  const Channel of = load_channel<project>(p, s, e, q);
   wait_for_async_copies();
+  of.finish();
   __syncwarp();
 
-  // What a tile's recurrence reads, all tiles of the part.
+  // What a tile's recurrence reads, all tiles of the part. Reads before writes: no write needs to
+  // be waited for.
   float total_dt = 0;
   for (int i = first; i < end; ++i) {
     auto& t = all_tiles[i];
+    uint32_t bc[tile / 2], dt[2] = {0, 0};
+    float u[2], x[4] = {0, 0, 0, 0}, dtu[2];
 #pragma unroll
-    for (int j = bc_token; j < tile; j += 2)
-      *reinterpret_cast<float2*>(&t.ready.bc[j][2 * pair]) = {first_of(t.bc[j][pair]),
-                                                              second_of(t.bc[j][pair])};
-    // W (8 channels x R) times dt (R x 8 tokens): the lane gets its own two tokens.
-    float x[4] = {0, 0, 0, 0}, dtu[2];
-    if constexpr (project) multiply_add(x, of.w[0], 0, of.w[1], 0, t.dt[lane][0], t.dt[lane][1]);
+    for (int n = 0; n < tile / 2; ++n) bc[n] = t.bc[bc_token + 2 * n][pair];
+    if constexpr (project) dt[0] = t.dt[lane][0], dt[1] = t.dt[lane][1];
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
+      u[n] = first_of(t.rows[0][2 * q + n][c]);
       if constexpr (!project) x[n] = first_of(t.rows[1][2 * q + n][c]);
+    }
+    // W (8 channels x R) times dt (R x 8 tokens): the lane gets its own two tokens.
+    if constexpr (project) multiply_add(x, of.w[0], 0, of.w[1], 0, dt[0], dt[1]);
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
       x[n] = softplus_log2(fmaf(x[n], log2e, of.bias));
-      dtu[n] = x[n] * (ln2 * first_of(t.rows[0][2 * q + n][c]));
+      dtu[n] = x[n] * (ln2 * u[n]);
       total_dt += x[n];
     }
+#pragma unroll
+    for (int n = 0; n < tile / 2; ++n)
+      *reinterpret_cast<float2*>(&t.ready.bc[bc_token + 2 * n][2 * pair]) = {first_of(bc[n]),
+                                                                             second_of(bc[n])};
     t.ready.dt[q][c ^ 2 * q] = {x[0], dtu[0], x[1], dtu[1]};
   }
   __syncwarp();
@@ -111,34 +119,53 @@ __global__ __launch_bounds__(32 * parts) void scan_fwd(ScanFwd p, int blocks_e) 
     total_dt += __shfl_xor_sync(~0u, total_dt, 1);
     total_dt += __shfl_xor_sync(~0u, total_dt, 2);
     all_parts[part].r[c][q] = {h[0], h[1], h[2], h[3]};
-    if (q == 0) all_parts[part].dt[c] = total_dt;
+    all_parts[part].Q[c][q] = {fast_exp2(total_dt * of.A[0]), fast_exp2(total_dt * of.A[1]),
+                               fast_exp2(total_dt * of.A[2]), fast_exp2(total_dt * of.A[3])};
   }
   __syncthreads();
 #pragma unroll
   for (int m = 0; m < 4; ++m) h[m] = 0;
-  for (int i = 0; i < part; ++i) {
-    const float dt = all_parts[i].dt[c];
-    const float4 v = all_parts[i].r[c][q];
-    const float r[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-    for (int m = 0; m < 4; ++m) h[m] = fmaf(fast_exp2(dt * of.A[m]), h[m], r[m]);
+  for (int i = 0; i < parts - 1; ++i) {
+    if (i >= part) break;
+    const float4 Q = all_parts[i].Q[c][q], r = all_parts[i].r[c][q];
+    h[0] = fmaf(Q.x, h[0], r.x), h[1] = fmaf(Q.y, h[1], r.y);
+    h[2] = fmaf(Q.z, h[2], r.z), h[3] = fmaf(Q.w, h[3], r.w);
   }
 
+  uint2* states = nullptr;
+  if (s.states)
+    states = static_cast<uint2*>(s.states) + ((b * tiles + first) * p.E + e) * (N / 4) + q;
+  float* out = sums + (start + forward * 2 * q) * channels + c;  // of the lane's first token
+  int left = L - first * tile - 2 * q;                           // tokens, from that one on
   for (int i = first; i < end; ++i) {
-    if (s.states)
-      reinterpret_cast<uint2*>(s.states)[((b * tiles + i) * p.E + e) * (N / 4) + q] = {
-          bf16_pair(h[0], h[1]), bf16_pair(h[2], h[3])};
+    if (states) {
+      *states = {bf16_pair(h[0], h[1]), bf16_pair(h[2], h[3])};
+      states += p.E * (N / 4);
+    }
+    float u[2];
+#pragma unroll
+    for (int n = 0; n < 2; ++n) u[n] = first_of(all_tiles[i].rows[0][2 * q + n][c]);
     walk(h, y, all_tiles[i].ready, of, c, q);
     share_out(y, q);
 #pragma unroll
-    for (int n = 0; n < 2; ++n) {
-      const int step = i * tile + 2 * q + n;
-      const float u = first_of(all_tiles[i].rows[0][2 * q + n][c]);
-      if (step < L) sums[token_at(step) * channels + c] = fmaf(of.D, u, y[n]);
-    }
+    for (int n = 0; n < 2; ++n)
+      if (n < left) out[n * forward * channels] = fmaf(of.D, u[n], y[n]);
+    out += tile * forward * channels, left -= tile;
   }
 
-  // All tokens are there. The gate: a thread has two channels of every 64th token of its half.
+  // The gate: a thread has four channels of every 128th token of its block's half, and its z on the
+  // way while it waits for the sums of all tokens.
+  constexpr int stride = 16 * parts;
+  int t = (k == 1 ? L / 2 : 0) + threadIdx.x / 2;
+  const int until = sides == 1 || k == 1 ? L : L / 2, four = threadIdx.x % 2 * 4;
+  const auto scale = static_cast<float>(p.scale);
+  auto z_at = [&] {
+    return reinterpret_cast<const uint2*>(static_cast<const bf16*>(p.z) + (b * L + t) * p.z_row +
+                                          first_channel + four);
+  };
+  uint2 z = {0, 0};
+  if (t < until) z = *z_at();
   const float* others = nullptr;
   if constexpr (sides == 2) {
     sync_cluster();
@@ -146,27 +173,29 @@ __global__ __launch_bounds__(32 * parts) void scan_fwd(ScanFwd p, int blocks_e) 
   } else {
     __syncthreads();
   }
-  const int until = sides == 1 || k == 1 ? L : L / 2;
-  const auto scale = static_cast<float>(p.scale);
-  for (int t = (k == 1 ? L / 2 : 0) + threadIdx.x / 4; t < until; t += 8 * parts) {
-    const int at = t * channels + 2 * q;
-    float2 sum = *reinterpret_cast<const float2*>(sums + at);
+  for (; t < until; t += stride, z = t < until ? *z_at() : z) {
+    float4 sum = *reinterpret_cast<const float4*>(sums + t * channels + four);
     if constexpr (sides == 2) {
-      const float2 other = *reinterpret_cast<const float2*>(others + at);
-      sum.x += other.x, sum.y += other.y;
+      const float4 other = *reinterpret_cast<const float4*>(others + t * channels + four);
+      sum.x += other.x, sum.y += other.y, sum.z += other.z, sum.w += other.w;
     }
-    const int64_t row = b * L + t;
-    const int e2 = first_channel + 2 * q;
-    const uint32_t z =
-        *reinterpret_cast<const uint32_t*>(static_cast<const bf16*>(p.z) + row * p.z_row + e2);
-    const float z0 = first_of(z), z1 = second_of(z);
-    auto put = [&](void* to, float v0, float v1) {
-      *reinterpret_cast<uint32_t*>(static_cast<bf16*>(to) + row * p.E + e2) = bf16_pair(v0, v1);
+    auto put = [&](void* to, const float4& v) {
+      *reinterpret_cast<uint2*>(static_cast<bf16*>(to) + (b * L + t) * p.E + first_channel +
+                                four) = {bf16_pair(v.x, v.y), bf16_pair(v.z, v.w)};
     };
-    if (p.sum) put(p.sum, sum.x, sum.y);
-    put(p.y, sum.x * (scale * z0 * sigmoid(z0)), sum.y * (scale * z1 * sigmoid(z1)));
+    if (p.sum) put(p.sum, sum);
+    auto gated = [&](float v, float z) { return v * (scale * z * sigmoid(z)); };
+    put(p.y, {gated(sum.x, first_of(z.x)), gated(sum.y, second_of(z.x)),
+              gated(sum.z, first_of(z.y)), gated(sum.w, second_of(z.y))});
   }
-  if constexpr (sides == 2) sync_cluster();  // the other one may still read here
+  if constexpr (sides == 2) leave_cluster();
+}
+
+// Code for an older GPU, made ready for this one by its driver, has none.
+bool has_clusters() {
+  for (const int built_for : {__CUDA_ARCH_LIST__})
+    if (built_for >= 900) return true;
+  return false;
 }
 
 size_t shared_bytes(const ScanFwd& p) {
@@ -179,8 +208,9 @@ size_t shared_bytes(const ScanFwd& p) {
 
 // By sizes alone, so that a layer computed again gives the same bits, with kept states or without.
 bool scan_fwd_split_tokens_supports(const ScanFwd& p, const Device& device) {
-  return fits(p, device) && device.sm >= 90 && p.B * p.E * p.sides <= most_channels &&
-         p.L < 1 << 16 && shared_bytes(p) <= most_shared_bytes(device.sm) &&
+  return fits(p, device) && on_multiples(8, {p.y}) && device.sm >= 90 && has_clusters() &&
+         p.B * p.E * p.sides <= most_channels && p.L < 1 << 16 &&
+         shared_bytes(p) <= most_shared_bytes(device.sm) &&
          (p.sides == 1 || p.side[0].reverse != p.side[1].reverse);
 }
 

@@ -14,6 +14,15 @@ __device__ __forceinline__ void sync_cluster() {
   __trap();
 #endif
 }
+// Waits for them before the block ends and its shared memory is gone. What was written in between
+// need not be seen by the others.
+__device__ __forceinline__ void leave_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed;\n\tbarrier.cluster.wait;" ::: "memory");
+#else
+  __trap();
+#endif
+}
 // Where block `rank` of the cluster has what this one has at `mine`, in shared memory.
 template <class T>
 __device__ __forceinline__ T* in_cluster(T* mine, [[maybe_unused]] int rank) {
