@@ -58,16 +58,18 @@ template <int count, int rows, class F>
 __device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], const Matrix<rows>& w,
                                            int first, F&& put) {
   const int lane = threadIdx.x % 32, token = lane / 4, pair = lane % 4 * 2;
-  const uint32_t b0 = word(dt[token][pair]), b1 = word(dt[token][pair + 8]);
-  const uint4* row = &half_row(w, first + lane % 16, lane / 16);
+  const uint32_t a0 = word(dt[token][pair]), a2 = word(dt[token][pair + 8]);  // 8 rows of 16
+  const uint4* row = &half_row(w, first + lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
   for (int c = 0; c < count; c += 16) {
-    uint32_t a[4];
-    load_matrices<false>(a, row[2 * c]);
-    float x[4] = {0, 0, 0, 0};
-    multiply_add(x, a[0], a[1], a[2], a[3], b0, b1);
+    uint32_t b[4];
+    load_matrices<false>(b, row[2 * c]);
 #pragma unroll
-    for (int r = 0; r < 4; ++r) put(pair + r % 2, first + c + token + r / 2 * 8, x[r]);
+    for (int i = 0; i < 2; ++i) {
+      float x[4] = {0, 0, 0, 0};
+      multiply_add(x, a0, 0, a2, 0, b[2 * i], b[2 * i + 1]);
+      put(token, first + c + i * 8 + pair, float2{x[0], x[1]});
+    }
   }
 }
 

@@ -30,8 +30,7 @@ template <int sides, bool project>
 struct Shared {
   Stage<sides, project> stages[2];
   // Copied with the stage, or made here. 8 more: 8 tokens of a product meet all banks.
-  std::conditional_t<project, float, uint16_t> delta[project ? 1 : 2][sides][tile]
-                                                    [channels + (project ? 4 : 8)];
+  std::conditional_t<project, float, uint16_t> delta[project ? 1 : 2][sides][tile][channels + 8];
   float bc[sides][2][tile][2 * N];  // B and C of the tile, a copy for each warp
   Matrix<channels> dt_weights[project ? sides : 1];
 };
@@ -41,7 +40,6 @@ template <int sides, bool project>
 __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanFwd p, int blocks_e,
                                                                            float* between) {
   constexpr int K = scan_state_every(N);
-  static_assert(K == tile);  // so states are kept before tiles only
   extern __shared__ __align__(16) char memory[];
   auto& shared = *reinterpret_cast<Shared<sides, project>*>(memory);
   const int64_t b = blockIdx.x / blocks_e;
@@ -135,23 +133,25 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
       }
       if constexpr (project)
         make_delta<64>(now.dt[k], shared.dt_weights[k], thread / 32 * 64,
-                       [&](int j, int channel, float x) { delta[j][channel] = x; });
+                       [&](int j, int channel, float2 x) {
+                         *reinterpret_cast<float2*>(&delta[j][channel]) = x;
+                       });
       __syncwarp();
       if (active) {
         const int step_at = s.reverse ? -p.E : p.E;
         int64_t at = image + token_at(start + first) * p.E + e;
-        if (states && first == 0) {
-          uint4* to = states + int64_t{start / K} * p.E * (N / 8);
-#pragma unroll
-          for (int c = 0; c < 2; ++c)
-#pragma unroll
-            for (int n = 0; n < N; n += 8)
-              to[c * 2 + n / 8] = {
-                  bf16_pair(h[c][n], h[c][n + 1]), bf16_pair(h[c][n + 2], h[c][n + 3]),
-                  bf16_pair(h[c][n + 4], h[c][n + 5]), bf16_pair(h[c][n + 6], h[c][n + 7])};
-        }
 #pragma unroll 2
         for (int j = first; j < last; ++j, at += step_at) {
+          if (states && (start + j) % K == 0) {
+            uint4* to = states + int64_t{(start + j) / K} * p.E * (N / 8);
+#pragma unroll
+            for (int c = 0; c < 2; ++c)
+#pragma unroll
+              for (int n = 0; n < N; n += 8)
+                to[c * 2 + n / 8] = {
+                    bf16_pair(h[c][n], h[c][n + 1]), bf16_pair(h[c][n + 2], h[c][n + 3]),
+                    bf16_pair(h[c][n + 4], h[c][n + 5]), bf16_pair(h[c][n + 6], h[c][n + 7])};
+          }
           float2 x;
           if constexpr (project) {
             x = *reinterpret_cast<const float2*>(&delta[j][column]);
