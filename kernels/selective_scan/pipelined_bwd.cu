@@ -278,13 +278,12 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
         for (int m = 0; m < 4; ++m) {
           const uint32_t pair = h[(n + m) / 2];
           const float decay = fast_exp2(dt * A[n + m]);
-          const float carried = decay * (m % 2 ? second_of(pair) : first_of(pair));
           ln[m] = fmaf(g, Cn[m], l[n + m]);
-          const float lc = ln[m] * carried;
+          l[n + m] = decay * ln[m];  // which lc wants, too: the decay of h and that of l are one
+          const float lc = l[n + m] * (m % 2 ? second_of(pair) : first_of(pair));
           s1 = fmaf(ln[m], Bn[m], s1);
           s2 = fmaf(lc, A[n + m], s2);
           dA[n + m] = fmaf(lc, dt, dA[n + m]);
-          l[n + m] = ln[m] * decay;
         }
         l_pairs[n / 2] = bf16_pair(ln[0], ln[1]), l_pairs[n / 2 + 1] = bf16_pair(ln[2], ln[3]);
       }
