@@ -65,7 +65,7 @@ class StepGraph {
   }
   cudaGraphExec_t exec_ = nullptr;
 #endif
-  [[maybe_unused]] int eager_left_;  // on a GPU
+  [[maybe_unused]] int eager_left_;  // used on a GPU only
 };
 
 // A graph for each kind of step, told apart by a key. For inference: the batch size, and whatever

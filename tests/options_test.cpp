@@ -244,6 +244,10 @@ TEST_CASE("options: what has no effect, or contradicts another, is refused") {
         "--opt-betas has no effect without --opt adamw or adam");
   CHECK(error("--model-ema-warmup") == "--model-ema-warmup has no effect without --model-ema");
   CHECK(error("--src") == "--src has no effect without --ThreeAugment");
+  CHECK(error("--mixup-off-epoch 3") ==
+        "--mixup-off-epoch has no effect without --mixup or --cutmix");
+  CHECK(error("--aa-off-epoch 3") ==
+        "--aa-off-epoch has no effect without --aa, --ThreeAugment or --color-jitter");
   CHECK(error("--crop none --crop-padding 4") ==
         "--crop-padding has no effect without --crop padded");
   CHECK(error("--decay-rate 0.5") == "--decay-rate has no effect without --sched step");

@@ -415,6 +415,7 @@ TEST_CASE(
   CHECK_THROWS_WITH_AS(Trainer{o}, doctest::Contains("the teacher takes pictures of side 32"),
                        InputError);
 }
+
 TEST_CASE("training: --aa-off-epoch and --mixup-off-epoch change what comes after that epoch") {
   TrainOptions o = small("cpu", "fp32");
   o.patch_size = 16;

@@ -145,7 +145,8 @@ std::string jpeg_fault(Bytes b) {
       }
       if (length < 2 || (mark == 0xC4 && !huffman_tables(b.subspan(at + 4, length - 2))))
         return "is damaged";
-      if (mark <= 0xC1 && mark >= 0xC0 && length >= 8) most = b[at + 9];
+      const bool sequential = mark == 0xC0 || mark == 0xC1;
+      if (sequential && length >= 8) most = b[at + 9];  // colours
       if (mark == 0xDA && ++scans > most) return "has more scans than a picture needs";
       at += 2 + length;
     }

@@ -211,6 +211,7 @@ void add_selective_scan_cases(CaseList& list) {
           Size{.B = 2, .L = 64, .E = 136, .N = 16, .sides = 2},
           Size{.B = 1, .L = 7, .E = 64, .N = 16, .sides = 1},
           Size{.B = 2, .L = 33, .E = 136, .N = 16, .sides = 1, .first_reversed = true},
+          Size{.B = 1, .L = 21, .E = 40, .N = 16, .sides = 2, .first_reversed = true},  // both are
           Size{.B = 1, .L = 197, .E = 33, .N = 16, .sides = 2, .add = true, .odd_rows = true},
           Size{.B = 1, .L = 197, .E = 200, .N = 16, .sides = 2},
           Size{.B = 1, .L = 70, .E = 136, .N = 16, .sides = 2, .R = 12},

@@ -209,9 +209,7 @@ size_t shared_bytes(const ScanFwd& p) {
 // By sizes alone, so that a layer computed again gives the same bits, with kept states or without.
 bool scan_fwd_split_tokens_supports(const ScanFwd& p, const Device& device) {
   return fits(p, device) && on_multiples(8, {p.y}) && device.sm >= 90 && has_clusters() &&
-         p.B * p.E * p.sides <= most_channels && p.L < 1 << 16 &&
-         shared_bytes(p) <= most_shared_bytes(device.sm) &&
-         (p.sides == 1 || p.side[0].reverse != p.side[1].reverse);
+         p.B * p.E * p.sides <= most_channels && shared_bytes(p) <= most_shared_bytes(device.sm);
 }
 
 void scan_fwd_split_tokens(const ScanFwd& p, const Launch& l) {

@@ -7,23 +7,8 @@
 # shellcheck disable=SC2317  # functions that check() calls
 set -euo pipefail
 program=${1:?usage: tests/parallel/gpu.sh BUILD_FOLDER}/bin/train_cifar
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0
-check() { # check WHAT COMMAND...
-  if "${@:2}"; then
-    passed=$((passed + 1))
-    echo "ok: $1 (at $SECONDS s)"
-  else
-    failed=$((failed + 1))
-    echo "FAILED: $1"
-  fi
-}
-finish() {
-  echo "$passed passed, $failed failed, $skipped skipped"
-  [ "$failed" -eq 0 ]
-  exit
-}
+# shellcheck source=tests/parallel/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # 10000 drawn pictures.
 options=(--device cuda --data-set SYNTHETIC --cutmix 1 --mixup 0.8 --drop-path 0.1 --model-ema --eval-every 100
@@ -36,19 +21,13 @@ train() {
   env "${rank[@]}" "$program" "${options[@]}" --output_dir "$work/$name" "${@:2}" >"$work/$name.out" 2>&1 ||
     { tail -n 3 "$work/$name.out"; return 1; }
 }
-# The tensors of a checkpoint, without the header: that says how long it took.
-tensors() {
-  local file=$work/$1/checkpoint.safetensors
-  tail -c +$((9 + $(od -An -t u8 -N 8 "$file"))) "$file"
-}
-same_bits() { [ -s "$work/$1/checkpoint.safetensors" ] && cmp -s <(tensors "$1") <(tensors "$2"); }
 both() { # both NAME MORE...: with NCCL and without
   train "plain_$1" "${@:2}" && train "nccl_$1" "${@:2}" && grep -q 'NCCL' "$work/nccl_$1.out" &&
     same_bits "plain_$1" "nccl_$1"
 }
 # Pictures a second: the median of the epochs behind the second.
 speed() {
-  sed -n 's/.*"images_per_second":\([^,}]*\).*/\1/p' "$work/$1/log.txt" | sed 1,2d | sort -g |
+  numbers "$1" images_per_second | sed 1,2d | sort -g |
     awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 
@@ -107,25 +86,15 @@ eager() { two two --epochs 2 --eager; }
 check "two ranks, kernel by kernel" eager
 check "two ranks, a graph: the same bits" again graph2
 check "two ranks: the same bits again" again again2
-losses() { sed -n 's/.*"train_loss":\([^,}]*\).*/\1/p' "$work/$1/log.txt"; }
-same_losses() {
-  train single --batch-size 256 --epochs 2 --precision fp32 && two pair --epochs 2 --precision fp32 || return 1
-  paste <(losses single) <(losses pair) | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > most) most = d; ++n }
-    END { printf "   %d losses of epochs, at most %.1e apart\n", n, most; exit !(n == 2 && most <= 1e-4) }'
+alike() {
+  train single --batch-size 256 --epochs 2 --precision fp32 && two pair --epochs 2 --precision fp32 &&
+    same_losses single pair 2 1e-4
 }
-check "two ranks: the losses of one process, fp32" same_losses
+check "two ranks: the losses of one process, fp32" alike
 lost() {
   start_two killed --epochs 10000
-  local until=$((SECONDS + 60)) pid
-  while ! [ -s "$work/killed/checkpoint.safetensors" ] && [ "$SECONDS" -lt "$until" ]; do sleep 0.2; done
-  pkill -9 -P "${ranks[1]}" || return 1
-  until=$((SECONDS + 30))
-  for pid in "${ranks[@]}"; do
-    while kill -0 "$pid" 2>/dev/null; do
-      [ "$SECONDS" -lt "$until" ] || { pkill -9 -P "${ranks[0]}"; return 1; }
-      sleep 0.2
-    done
-  done
+  until_written "$work/killed/checkpoint.safetensors" && pkill -9 -P "${ranks[1]}" && ended 30 "${ranks[@]}"
 }
 check "two ranks: one is killed, the other ends within 30 s" lost
+pkill -9 -P "${ranks[0]}" || true
 finish

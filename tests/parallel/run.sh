@@ -6,25 +6,9 @@
 # shellcheck disable=SC2317  # functions that check() calls
 set -euo pipefail
 program=${1:?usage: tests/parallel/run.sh BUILD_FOLDER}/bin/train_cifar
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/parallel/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-passed=0 failed=0 skipped=0
-
-finish() {
-  echo "$passed passed, $failed failed, $skipped skipped"
-  [ "$failed" -eq 0 ]
-  exit
-}
-check() { # check WHAT COMMAND...
-  if "${@:2}"; then
-    passed=$((passed + 1))
-    echo "ok: $1 (at $SECONDS s)"
-  else
-    failed=$((failed + 1))
-    echo "FAILED: $1"
-  fi
-}
 
 # 48 pictures and batches of 32: each epoch is one step, so log.txt has the loss of every step.
 options=(--model vim_micro_patch4_32 --depth 2 --embed-dim 16 --patch-size 8 --data-set SYNTHETIC
@@ -41,38 +25,13 @@ train() {
       "${command[@]}" --batch-size $((32 / ranks))
   fi >"$work/$name.out" 2>&1
 }
-losses() { sed -n 's/.*"train_loss":\([^,}]*\).*/\1/p' "$work/$1/log.txt"; }
-# The tensors of a checkpoint, without the header: that says how long it took.
-tensors() {
-  local file=$work/$1/checkpoint.safetensors
-  tail -c +$((9 + $(od -An -t u8 -N 8 "$file"))) "$file"
+same_test() {
+  [ "$(numbers "$1" test_acc1 | wc -l)" -eq 2 ] && cmp -s <(numbers "$1" test_acc1) <(numbers "$2" test_acc1)
 }
-same_bits() { cmp -s <(tensors "$1") <(tensors "$2"); }
-# same_losses A B COUNT: so many, the last ones of both, none further apart than 1e-5.
-same_losses() {
-  paste <(losses "$1" | tail -n "$3") <(losses "$2" | tail -n "$3") | awk -v count="$3" '
-    NF == 2 { d = $1 - $2; if (d < 0) d = -d; if (d > most) most = d; ++n }
-    END { printf "   %d losses, at most %.1e apart\n", n, most; exit !(n == count && most <= 1e-5) }'
+one_writer() {
+  [ "$(grep -c '^epoch 50/50' "$work/$1.out")" -eq 1 ] && [ "$(numbers "$1" train_loss | wc -l)" -eq 50 ]
 }
-same_test() { cmp -s <(grep -o '"test_acc1":[^,]*' "$work/$1/log.txt") <(grep -o '"test_acc1":[^,]*' "$work/$2/log.txt"); }
-one_writer() { [ "$(grep -c '^epoch 50/50' "$work/$1.out")" -eq 1 ] && [ "$(losses "$1" | wc -l)" -eq 50 ]; }
 children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
-# ended SECONDS PID...: all of them, in time.
-ended() {
-  local until=$((SECONDS + $1)) pid
-  shift
-  for pid in "$@"; do
-    while kill -0 "$pid" 2>/dev/null; do
-      [ "$SECONDS" -lt "$until" ] || return 1
-      sleep 0.2
-    done
-  done
-}
-until_written() { # until_written FILE: at most a minute
-  local until=$((SECONDS + 60))
-  while ! [ -s "$1" ] && [ "$SECONDS" -lt "$until" ]; do sleep 0.1; done
-  [ -s "$1" ]
-}
 
 train 0 one
 check "one process" one_writer one
@@ -91,7 +50,7 @@ port=$((20000 + $$ % 10000))
 start_two tcp --epochs 50
 wait "${pids[@]}" || true
 cat "$work"/tcp.[01] >"$work/tcp.out"
-check "two processes through TCP: the losses of one" same_losses one tcp 50
+check "two processes through TCP: the losses of one" same_losses one tcp 50 1e-5
 check "through TCP: rank 0 alone speaks and writes" one_writer tcp
 
 port=$((port + 1))
@@ -114,7 +73,7 @@ fi
 for ranks in 1 2 4; do train "$ranks" "mpi$ranks" || true; done
 check "mpirun -n 1: the bits of one process" same_bits one mpi1
 for ranks in 2 4; do
-  check "mpirun -n $ranks: the losses of one process" same_losses one "mpi$ranks" 50
+  check "mpirun -n $ranks: the losses of one process" same_losses one "mpi$ranks" 50 1e-5
   check "mpirun -n $ranks: the test accuracy of one process" same_test one "mpi$ranks"
   check "mpirun -n $ranks: rank 0 alone speaks and writes" one_writer "mpi$ranks"
   train "$ranks" "again$ranks" || true
@@ -137,8 +96,8 @@ wait "$launcher" 2>/dev/null || true
 resume() {
   train 2 resumed --resume "$work/killed/checkpoint.safetensors" || return 1
   local left
-  left=$(losses resumed | wc -l)
-  [ "$left" -gt 0 ] && [ "$left" -lt 50 ] && same_losses mpi4 resumed "$left"
+  left=$(numbers resumed train_loss | wc -l)
+  [ "$left" -gt 0 ] && [ "$left" -lt 50 ] && same_losses mpi4 resumed "$left" 1e-5
 }
 check "the training of four ranks goes on with two" resume
 

@@ -14,8 +14,9 @@ __device__ __forceinline__ void sync_cluster() {
   __trap();
 #endif
 }
-// Waits for them before the block ends and its shared memory is gone. What was written in between
-// need not be seen by the others.
+// Waits for them before the block ends and its shared memory is gone. Nothing that was written
+// since need be seen by the others; what a thread has read from them, it must have used before (a
+// store of it will do).
 __device__ __forceinline__ void leave_cluster() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.relaxed;\n\tbarrier.cluster.wait;" ::: "memory");
