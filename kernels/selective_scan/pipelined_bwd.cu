@@ -6,6 +6,9 @@
 //     (states x channels) times a vector (channels), dC = h g and dB = l (dt u). The token is the
 //     column of the product, so 8 tokens share one accumulator. Where delta is made inside, so is
 //     the gradient of dt, in the same way;
+//   - all that needs no state (softplus, the gate and its gradient) is made for 4 tokens at a time
+//     before their states are walked: their chains run side by side. On the way back only the
+//     states' own recurrence is left;
 //   - a block works on several images in turn, so fewer parameter gradients are left to add.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
@@ -19,7 +22,7 @@ using namespace pipelined;
 static_assert(scan_state_every(N) == tile);
 
 constexpr int warps = threads / 32;
-constexpr int unroll_forward = 4, unroll_back = 4;
+constexpr int unroll_forward = 4, unroll_back = 2;
 using States = Matrix<32>;  // of a warp's channels, as pairs of bf16
 
 template <bool project>
@@ -41,42 +44,59 @@ template <bool project>
 struct Warp {
   States after[tile];  // each step
   union {
-    States l;                              // the adjoint states of one step
+    struct {
+      States l;                    // the adjoint states of one step
+      uint16_t dtu[tile][32 + 8];  // dt u; 8 more: 8 tokens of a product meet all banks
+    };
     float part[tile][Sums<project>::row];  // the sums of a tile over the warp's channels
   };
-  alignas(16) uint16_t g[32], dtu[32], zeros[8];  // channels in the order of the product
 };
 template <bool project>
 struct Shared {
   Stage<project> stages[2];
-  float dt[tile][threads + 8];
+  float dt[tile][threads + 4];
   float bc[tile][2 * N];
   Warp<project> warp[warps];
   Matrix<project ? threads : 1> dt_weights;
 };
 
-// Where lane c's factor stands so that a lane finds its 8 factors in a row: lane q of a quad takes
-// channels 2q, 2q + 1, 2q + 8, 2q + 9 and the same 16 higher.
-__device__ __forceinline__ int product_place(int c) {
-  return c % 8 / 2 * 8 + c / 8 * 2 + c % 2;
+// delta of a tile and of a warp's 32 channels, from row `first` of w on. (The forward pass has
+// tokens as the rows of the product, and pairs of channels as results: it reads them as pairs.)
+template <int rows, int columns>
+__device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], const Matrix<rows>& w,
+                                           int first, float (&delta)[tile][columns]) {
+  const int lane = threadIdx.x % 32, row = lane / 4, pair = lane % 4 * 2;
+  const uint32_t b0 = word(dt[row][pair]), b1 = word(dt[row][pair + 8]);  // of token `row`
+  const uint4* from = &half_row(w, first + lane % 16, lane / 16);
+#pragma unroll
+  for (int c = 0; c < 32; c += 16) {
+    uint32_t a[4];
+    load_matrices<false>(a, from[2 * c]);
+    float x[4] = {0, 0, 0, 0};
+    multiply_add(x, a[0], a[1], a[2], a[3], b0, b1);
+#pragma unroll
+    for (int r = 0; r < 4; ++r) delta[pair + r % 2][first + c + row + r / 2 * 8] = x[r];
+  }
 }
 
-// One token's matrix (16 states x 32 channels) times its vector (32 channels), whose result goes to
-// one column of c (16 x 8): the vector is the column of that token, the other columns are zeros.
+// One token's matrix (16 states x 32 channels) times the vectors of all 8 tokens, of which its own
+// is wanted.
 struct Product {
   uint32_t a[2][4];  // 16 channels each
-  uint4 b;
-  // `column`: the 8 factors of this lane's channels, or zeros where the lane has another token's.
-  __device__ __forceinline__ void load(const States& m, const uint16_t* column) {
+  __device__ __forceinline__ void load(const States& m) {
     const int lane = threadIdx.x % 32;
-    b = *reinterpret_cast<const uint4*>(column);
     const uint4* row = &half_row(m, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
     for (int i = 0; i < 2; ++i) load_matrices<true>(a[i], row[32 * i]);
   }
-  __device__ __forceinline__ void add_to(float (&c)[4]) const {
-    multiply_add(c, a[0][0], a[0][1], a[0][2], a[0][3], b.x, b.y);
-    multiply_add(c, a[1][0], a[1][1], a[1][2], a[1][3], b.z, b.w);
+  // Into the token's column of c (16 x 8): `mine` says whether the lane has it, `odd` which of the
+  // lane's two it is.
+  __device__ __forceinline__ void add_to(float (&c)[4], const uint32_t (&b)[4], int odd,
+                                         bool mine) const {
+    float x[4] = {0, 0, 0, 0};
+    multiply_add(x, a[0][0], a[0][1], a[0][2], a[0][3], b[0], b[1]);
+    multiply_add(x, a[1][0], a[1][1], a[1][2], a[1][3], b[2], b[3]);
+    if (mine) c[odd] = x[odd], c[2 + odd] = x[2 + odd];
   }
 };
 
@@ -108,7 +128,8 @@ constexpr int blocks_per_sm = 3;  // as 168 registers a thread and 75 KB of shar
 static_assert(blocks_per_sm * (sizeof(Shared<true>) + 1024) <= 228 * 1024);
 static_assert(blocks_per_sm * (sizeof(Shared<false>) + 1024) <= 228 * 1024);
 template <bool project>
-__global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, float* scratch) {
+__global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, float* scratch,
+                                                                   float scale) {
   constexpr int sums = Sums<project>::count;
   extern __shared__ __align__(16) char memory[];
   auto& shared = *reinterpret_cast<Shared<project>*>(memory);
@@ -123,7 +144,6 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   const int first_image = group * where.images;
   const int images = p.B - first_image < where.images ? int(p.B - first_image) : where.images;
   const bool with_dz = p.dz && k == 0;
-  const float scale = static_cast<float>(p.scale);
 
   float A[N], l[N], dA[N];  // l: the adjoint state, carried from the step after
   load_rates(A, s.A_log, e, active);
@@ -133,7 +153,6 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   const float bias = s.bias && active ? static_cast<const float*>(s.bias)[e] * log2e : 0.0f;
   float dD = 0, dbias = 0;
   auto& mine = shared.warp[warp];
-  if (lane < 8) mine.zeros[lane] = 0;
 
   auto store = [&](States& to, const uint32_t(&v)[N / 2]) {
     half_row(to, lane, 0) = {v[0], v[1], v[2], v[3]};
@@ -143,7 +162,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
 
   // All tiles of all images, each image's from its last.
   struct At {
-    int64_t image;
+    int image;
     int start;
   };
   auto next_of = [&](At at) {
@@ -157,22 +176,33 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     const auto [image, start] = tile_at;
     const int step = start + copy_j;
     const bool within = step < L, wanted = within && copy_e < p.E;
-    const int64_t row = image * L + (within ? token_at(step) : 0), at = row * p.E + copy_e;
+    const int row = image * L + (within ? token_at(step) : 0);
+    const int64_t at = int64_t{row} * p.E + copy_e;
     async_copy_16(&to.u[copy_j][copy_column], static_cast<const bf16*>(s.u) + at, wanted);
     if constexpr (!project)
       async_copy_16(&to.delta[copy_j][copy_column], static_cast<const bf16*>(s.delta) + at, wanted);
     async_copy_16(&to.dy[copy_j][copy_column], static_cast<const bf16*>(p.dy) + at, wanted);
     async_copy_16(&to.z[copy_j][copy_column],
-                  static_cast<const bf16*>(p.z) + row * p.z_row + copy_e, wanted);
+                  static_cast<const bf16*>(p.z) + int64_t{row} * static_cast<int>(p.z_row) + copy_e,
+                  wanted);
     if (with_dz)
       async_copy_16(&to.sum[copy_j][copy_column], static_cast<const bf16*>(p.sum) + at, wanted);
     const bf16* state = static_cast<const bf16*>(s.states) +
-                        ((image * tiles + start / tile) * p.E + (active ? e : 0)) * N;
+                        (int64_t{image * tiles + start / tile} * p.E + (active ? e : 0)) * N;
     async_copy_16(&half_row(to.before[warp], lane, 0), state, active);
     async_copy_16(&half_row(to.before[warp], lane, 1), state + N / 2, active);
-    async_copy_4(&to.bc[copy_j][copy_lane], bc_pair(s, row, copy_lane), within);
+    const bool is_b = copy_lane < N / 2;
+    const bf16* pair_at = static_cast<const bf16*>(is_b ? s.Bm : s.Cm) + 2 * (copy_lane % (N / 2)) +
+                          int64_t{row} * static_cast<int>(is_b ? s.b_row : s.c_row);
+    async_copy_4(&to.bc[copy_j][copy_lane], pair_at, within);
     if constexpr (project)
-      if (copy_lane < 8) copy_dt_pair(to.dt[copy_j][2 * copy_lane], p, s, row, copy_lane, within);
+      if (copy_lane < 8) {
+        const bool has = within && 2 * copy_lane < p.R;
+        async_copy_4(&to.dt[copy_j][2 * copy_lane],
+                     static_cast<const bf16*>(s.dt) + int64_t{row} * static_cast<int>(s.dt_row) +
+                         (has ? 2 * copy_lane : 0),
+                     has);
+      }
   };
   if constexpr (project)
     load_dt_weights(shared.dt_weights, p, s, first_channel, threadIdx.x, threads);
@@ -180,23 +210,37 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   float* const bc_scratch = scratch + where.bc_at(k, block_e);
   auto flush = [&](const Stage<project>& from, At tile_at) {
     const auto [image, start] = tile_at;
-    if (start + copy_j < L && copy_e < p.E) {
-      const int64_t row = image * L + token_at(start + copy_j), at = row * p.E + copy_e;
+    if (start + copy_j >= L) return;
+    const int row = image * L + token_at(start + copy_j);
+    if (copy_e < p.E) {
+      const int64_t at = int64_t{row} * p.E + copy_e;
       auto write = [&](void* to, int64_t at, const uint16_t& v) {
         *reinterpret_cast<uint4*>(static_cast<bf16*>(to) + at) =
             *reinterpret_cast<const uint4*>(&v);
       };
-      write(s.du, at, from.u[copy_j][copy_column]);
-      write(s.ddelta, at, from.dy[copy_j][copy_column]);
-      if (with_dz) write(p.dz, row * p.dz_row + copy_e, from.z[copy_j][copy_column]);
+      const uint32_t* pairs = reinterpret_cast<const uint32_t*>(&shared.dt[copy_j][copy_column]);
+      uint32_t du[4], dd[4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const uint4 v = reinterpret_cast<const uint4*>(pairs)[i];
+        du[2 * i] = __byte_perm(v.x, v.y, 0x5410), du[2 * i + 1] = __byte_perm(v.z, v.w, 0x5410);
+        dd[2 * i] = __byte_perm(v.x, v.y, 0x7632), dd[2 * i + 1] = __byte_perm(v.z, v.w, 0x7632);
+      }
+      reinterpret_cast<uint4*>(static_cast<bf16*>(s.du) + at)[0] = {du[0], du[1], du[2], du[3]};
+      reinterpret_cast<uint4*>(static_cast<bf16*>(s.ddelta) + at)[0] = {dd[0], dd[1], dd[2], dd[3]};
+      if (with_dz)
+        write(p.dz, int64_t{row} * static_cast<int>(p.dz_row) + copy_e,
+              from.sum[copy_j][copy_column]);
     }
+    if (copy_lane < sums / 4) {
+      float4 total = {0, 0, 0, 0};
 #pragma unroll
-    for (int i = 0; i < tile * sums / threads; ++i) {
-      const int at = threadIdx.x + i * threads, j = at / sums, n = at % sums;
-      float total = 0;
-#pragma unroll
-      for (int w = 0; w < warps; ++w) total += shared.warp[w].part[j][n];
-      if (start + j < L) bc_scratch[(image * L + token_at(start + j)) * sums + n] = total;
+      for (int w = 0; w < warps; ++w) {
+        const float4 v =
+            *reinterpret_cast<const float4*>(&shared.warp[w].part[copy_j][4 * copy_lane]);
+        total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
+      }
+      *reinterpret_cast<float4*>(bc_scratch + int64_t{row} * sums + 4 * copy_lane) = total;
     }
   };
 
@@ -215,6 +259,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     if (i + 1 < count) request(next, next_of(at));
     const auto [image, start] = at;
     if (start + tile >= L) {
+      asm volatile("");  // a branch, not 16 selections
 #pragma unroll
       for (int n = 0; n < N; ++n) l[n] = 0;
     }
@@ -222,9 +267,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     // Behind the last token everything copied is zero, so l stays zero there.
 
     if constexpr (project) {
-      make_delta<32>(now.dt, shared.dt_weights, warp * 32, [&](int j, int channel, float2 x) {
-        *reinterpret_cast<float2*>(&shared.dt[j][channel]) = x;
-      });
+      make_delta(now.dt, shared.dt_weights, warp * 32, shared.dt);
       __syncwarp();
     }
     {  // the states again
@@ -233,91 +276,141 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       float h[N];
 #pragma unroll
       for (int n = 0; n < N; ++n) h[n] = n % 2 ? second_of(pairs[n / 2]) : first_of(pairs[n / 2]);
-#pragma unroll unroll_forward
-      for (int j = 0; j < tile; ++j) {
-        const float x = project ? shared.dt[j][column] : first_of(now.delta[j][column]);
-        const float dt = softplus_log2(fmaf(x, log2e, bias));
-        shared.dt[j][column] = dt;
-        const float dtu = dt * (ln2 * first_of(now.u[j][column]));
-        const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
-        uint32_t after[N / 2];
+#pragma unroll 1
+      for (int j0 = 0; j0 < tile; j0 += unroll_forward) {
+        // What needs no state comes first, so that the tokens' chains run side by side.
+        constexpr int U = unroll_forward;
+        float dts[U], dtus[U], zs[U], dys[U], sums_[U];
 #pragma unroll
-        for (int n = 0; n < N; n += 4) {
-          const float4 v = B[n / 4];
-          h[n] = fmaf(fast_exp2(dt * A[n]), h[n], dtu * v.x);
-          h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * v.y);
-          h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * v.z);
-          h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * v.w);
-          after[n / 2] = bf16_pair(h[n], h[n + 1]);
-          after[n / 2 + 1] = bf16_pair(h[n + 2], h[n + 3]);
+        for (int i = 0; i < U; ++i) {
+          const int j = j0 + i;
+          dts[i] = project ? shared.dt[j][column] : first_of(now.delta[j][column]);
+          dtus[i] = first_of(now.u[j][column]);
+          zs[i] = first_of(now.z[j][column]), dys[i] = first_of(now.dy[j][column]);
         }
-        store(mine.after[j], after);
+        if (with_dz) {
+#pragma unroll
+          for (int i = 0; i < U; ++i) sums_[i] = first_of(now.sum[j0 + i][column]);
+#pragma unroll
+          for (int i = 0; i < U; ++i) {
+            const float q = sigmoid(zs[i]), dy = dys[i] * scale;
+            now.sum[j0 + i][column] = bf16(dy * sums_[i] * q * fmaf(zs[i], 1.0f - q, 1.0f)).bits;
+            dys[i] = dy * zs[i] * q;
+          }
+        } else {
+#pragma unroll
+          for (int i = 0; i < U; ++i) dys[i] = dys[i] * scale * zs[i] * sigmoid(zs[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < U; ++i) {
+          dts[i] = softplus_log2(fmaf(dts[i], log2e, bias));
+          dtus[i] = dts[i] * (ln2 * dtus[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < U; ++i) {
+          const int j = j0 + i;
+          shared.dt[j][column] = dts[i];
+          mine.dtu[j][lane] = bf16(dtus[i]).bits;
+          // g rounded to bf16, and its lower half: together all of it.
+          const uint32_t bits = __float_as_uint(dys[i]);
+          now.dy[j][column] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
+          now.z[j][column] = static_cast<uint16_t>(bits);
+        }
+#pragma unroll
+        for (int j1 = 0; j1 < unroll_forward; ++j1) {
+          const int j = j0 + j1;
+          const float dt = dts[j1], dtu = dtus[j1];
+          const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
+          uint32_t after[N / 2];
+#pragma unroll
+          for (int n = 0; n < N; n += 4) {
+            const float4 v = B[n / 4];
+            h[n] = fmaf(fast_exp2(dt * A[n]), h[n], dtu * v.x);
+            h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * v.y);
+            h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * v.z);
+            h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * v.w);
+            after[n / 2] = bf16_pair(h[n], h[n + 1]);
+            after[n / 2 + 1] = bf16_pair(h[n + 2], h[n + 3]);
+          }
+          store(mine.after[j], after);
+        }
       }
     }
 
-#pragma unroll unroll_back
-    for (int j = tile - 1; j >= 0; --j) {
-      const float u = first_of(now.u[j][column]), z = first_of(now.z[j][column]);
-      const float dt = shared.dt[j][column];
-      const float dy = first_of(now.dy[j][column]) * scale, q = sigmoid(z);
-      const float g = dy * z * q, dtu = dt * (ln2 * u);
-      const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
-      const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
-      const uint4 a = half_row(before, lane, 0), b = half_row(before, lane, 1);
-      const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-      mine.g[product_place(lane)] = bf16(g).bits;
-      mine.dtu[product_place(lane)] = bf16(dtu).bits;
-      float s1 = 0, s2 = 0;
-      uint32_t l_pairs[N / 2];
+    __syncwarp();
+    uint32_t g_of[4], dtu_of[4];  // of token lane / 4, channels lane % 4 * 2 (+ 1) + 8 i
 #pragma unroll
-      for (int n = 0; n < N; n += 4) {
-        const float4 Bv = B[n / 4], Cv = B[N / 4 + n / 4];
-        const float Bn[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, Cn[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
-        float ln[4];
-#pragma unroll
-        for (int m = 0; m < 4; ++m) {
-          const uint32_t pair = h[(n + m) / 2];
-          const float decay = fast_exp2(dt * A[n + m]);
-          ln[m] = fmaf(g, Cn[m], l[n + m]);
-          l[n + m] = decay * ln[m];  // which lc wants, too: the decay of h and that of l are one
-          const float lc = l[n + m] * (m % 2 ? second_of(pair) : first_of(pair));
-          s1 = fmaf(ln[m], Bn[m], s1);
-          s2 = fmaf(lc, A[n + m], s2);
-          dA[n + m] = fmaf(lc, dt, dA[n + m]);
-        }
-        l_pairs[n / 2] = bf16_pair(ln[0], ln[1]), l_pairs[n / 2 + 1] = bf16_pair(ln[2], ln[3]);
-      }
-      store(mine.l, l_pairs);
-      __syncwarp();
-      const bool my_token = lane / 4 == j;
-      Product of_h, of_l;
-      of_h.load(mine.after[j], my_token ? mine.g + lane % 4 * 8 : mine.zeros);
-      of_l.load(mine.l, my_token ? mine.dtu + lane % 4 * 8 : mine.zeros);
-      __syncwarp();
-      // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
-      const float ddelta = fmaf(u, s1, s2) * (1.0f - fast_exp2(-dt));
-      dD = fmaf(g, u, dD);
-      dbias += ddelta;
-      // The results take the places of what they were made from.
-      now.u[j][column] = bf16(fmaf(dt * ln2, s1, D * g)).bits;
-      now.dy[j][column] = bf16(ddelta).bits;
-      if (with_dz)
-        now.z[j][column] =
-            bf16(dy * first_of(now.sum[j][column]) * q * fmaf(z, 1.0f - q, 1.0f)).bits;
-      of_h.add_to(dC);
-      of_l.add_to(dB);
+    for (int i = 0; i < 4; ++i) {
+      g_of[i] = word(now.dy[lane / 4][warp * 32 + lane % 4 * 2 + 8 * i]);
+      dtu_of[i] = word(mine.dtu[lane / 4][lane % 4 * 2 + 8 * i]);
     }
-    float ddt[2][4] = {};
-    if constexpr (project) {  // ddt (tokens x R) = ddelta (tokens x channels) W_dt
+    __syncwarp();
+#pragma unroll 1
+    for (int j0 = tile - unroll_back; j0 >= 0; j0 -= unroll_back)
+#pragma unroll
+      for (int j1 = unroll_back - 1; j1 >= 0; --j1) {
+        const int j = j0 + j1;
+        const float u = first_of(now.u[j][column]),
+                    g = __uint_as_float((uint32_t{now.dy[j][column]} << 16) +
+                                        static_cast<int16_t>(now.z[j][column]));
+        const float dt = shared.dt[j][column];
+        const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
+        const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
+        const uint4 a = half_row(before, lane, 0), b = half_row(before, lane, 1);
+        const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+        float s1 = 0, s2 = 0;
+        uint32_t l_pairs[N / 2];
+#pragma unroll
+        for (int n = 0; n < N; n += 4) {
+          const float4 Bv = B[n / 4], Cv = B[N / 4 + n / 4];
+          const float Bn[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, Cn[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
+          float ln[4];
+#pragma unroll
+          for (int m = 0; m < 4; ++m) {
+            const uint32_t pair = h[(n + m) / 2];
+            const float decay = fast_exp2(dt * A[n + m]);
+            ln[m] = fmaf(g, Cn[m], l[n + m]);
+            l[n + m] = ln[m] * decay;
+            const float lc = l[n + m] * (m % 2 ? second_of(pair) : first_of(pair));
+            s1 = fmaf(ln[m], Bn[m], s1);
+            s2 = fmaf(lc, A[n + m], s2);
+            dA[n + m] = fmaf(lc, dt, dA[n + m]);
+          }
+          l_pairs[n / 2] = bf16_pair(ln[0], ln[1]), l_pairs[n / 2 + 1] = bf16_pair(ln[2], ln[3]);
+        }
+        store(mine.l, l_pairs);
+        __syncwarp();
+        const bool my_token = lane % 4 == j / 2;
+        Product of_h, of_l;
+        of_h.load(mine.after[j]);
+        of_l.load(mine.l);
+        __syncwarp();
+        // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
+        const float ddelta = fmaf(u, s1, s2) * (1.0f - fast_exp2(-dt));
+        dD = fmaf(g, u, dD);
+        dbias += ddelta;
+        // The results take the places of what they were made from.
+        // In dt's place.
+        *reinterpret_cast<uint32_t*>(&shared.dt[j][column]) =
+            bf16_pair(fmaf(dt * ln2, s1, D * g), ddelta);
+        of_h.add_to(dC, g_of, j1 % 2, my_token);
+        of_l.add_to(dB, dtu_of, j1 % 2, my_token);
+      }
+    float ddt[4] = {0, 0, 0, 0};
+    if constexpr (project) {  // ddt (R x tokens) = W_dt^T (R x channels) ddelta (channels x tokens)
       __syncwarp();
 #pragma unroll
       for (int i = 0; i < 2; ++i) {  // 16 channels each
         const int c = warp * 32 + i * 16;
-        uint32_t b[4];
-        load_matrices<true>(b, half_row(shared.dt_weights, c + lane % 16, lane / 16));
-        const uint16_t* a = &now.dy[lane / 4][c + lane % 4 * 2];
-        multiply_add(ddt[0], word(a[0]), 0, word(a[8]), 0, b[0], b[1]);
-        multiply_add(ddt[1], word(a[0]), 0, word(a[8]), 0, b[2], b[3]);
+        uint32_t a[4];
+        load_matrices<true>(
+            a, half_row(shared.dt_weights, c + lane % 8 + lane / 16 * 8, lane / 8 % 2));
+        const float* from = &shared.dt[lane / 4][c + lane % 4 * 2];
+        auto pair = [&](int at) {
+          const uint2 v = *reinterpret_cast<const uint2*>(from + at);
+          return __byte_perm(v.x, v.y, 0x7632);
+        };
+        multiply_add(ddt, a[0], a[1], a[2], a[3], pair(0), pair(8));
       }
     }
 #pragma unroll
@@ -325,12 +418,8 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       const int n = lane / 4 + r / 2 * 8, t = lane % 4 * 2 + r % 2;
       mine.part[t][n] = dB[r];
       mine.part[t][N + n] = dC[r];
+      if constexpr (project) mine.part[t][2 * N + n] = ddt[r];
     }
-    if constexpr (project)
-#pragma unroll
-      for (int i = 0; i < 2; ++i)
-        *reinterpret_cast<float2*>(&mine.part[lane / 4][2 * N + 8 * i + lane % 4 * 2]) = {
-            ddt[i][0], ddt[i][1]};
     last = at, at = next_of(at);
   }
   __syncthreads();
@@ -411,6 +500,9 @@ bool scan_bwd_pipelined_supports(const ScanBwd& p, const Device& device) {
           s.dBm && s.dCm && s.states && !s.accumulate_du && !s.accumulate_ddelta &&
           !s.accumulate_dBm && !s.accumulate_dCm;
   }
+  for (int64_t stride : {p.B * p.L, p.z_row, p.dz_row, p.side[0].b_row, p.side[0].c_row,
+                         p.side[0].dt_row, p.side[1].b_row, p.side[1].c_row, p.side[1].dt_row})
+    fit = fit && stride < int64_t{1} << 31;
   return fit && p.L < 1 << 24;
 }
 
@@ -427,7 +519,8 @@ void scan_bwd_pipelined(const ScanBwd& p, const Launch& l) {
   auto launch = [&](auto kernel, size_t bytes) {
     KRAIT_CUDA_CHECK(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-    kernel<<<dim3(where.blocks_e * where.groups, sides), threads, bytes, l.stream>>>(p, scratch);
+    kernel<<<dim3(where.blocks_e * where.groups, sides), threads, bytes, l.stream>>>(
+        p, scratch, static_cast<float>(p.scale));
   };
   if (p.R)
     launch(scan_bwd<true>, sizeof(Shared<true>));
