@@ -1,14 +1,13 @@
 // GPU row `pipelined`, backward. One thread owns one channel of one image and side, as in
 // thread_per_channel; what is different:
 //   - the inputs of the next tile of 8 tokens arrive in shared memory during the current tile;
-//   - the states made again wait in shared memory as pairs of bf16, where the products need them;
+//   - a tile is walked for four of the 16 states at a time, forward and back: so few that the
+//     states and decays of all 8 tokens stay in registers, and no exponential is taken twice;
+//   - all that needs no state (softplus, the gate and its gradient) is made before, once for the
+//     tile, so that the tokens' chains run side by side;
 //   - dB and dC, sums over channels, are products on the tensor cores: for every token a matrix
-//     (states x channels) times a vector (channels), dC = h g and dB = l (dt u). The token is the
-//     column of the product, so 8 tokens share one accumulator. Where delta is made inside, so is
-//     the gradient of dt, in the same way;
-//   - all that needs no state (softplus, the gate and its gradient) is made for 4 tokens at a time
-//     before their states are walked: their chains run side by side. On the way back only the
-//     states' own recurrence is left;
+//     (states x channels) times a vector (channels), dC = h g and dB = l (dt u). Where delta is
+//     made inside, so is the gradient of dt;
 //   - a block works on several images in turn, so fewer parameter gradients are left to add.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
@@ -22,8 +21,7 @@ using namespace pipelined;
 static_assert(scan_state_every(N) == tile);
 
 constexpr int warps = threads / 32;
-constexpr int unroll_forward = 4, unroll_back = 2;
-using States = Matrix<32>;  // of a warp's channels, as pairs of bf16
+constexpr int rounds = N / 4;  // four states at a time
 
 template <bool project>
 struct Sums {  // over channels, of a token: B, C, and with the projection dt
@@ -37,24 +35,25 @@ struct Stage {  // a tile of the inputs; a column is a thread's channel; all in 
   uint16_t dy[tile][threads + 8];               // 8 more: 8 tokens of a product meet all banks
   uint16_t delta[tile][project ? 1 : threads];  // given ...
   uint16_t dt[project ? tile : 1][max_R];       // ... or made from this
-  States before[warps];                         // the kept states, before the tile
+  uint4 before[warps][2][32];                   // the kept states, before the tile
   uint32_t bc[tile][N];                         // pairs of bf16
+};
+struct Round {  // what a lane keeps of its four states from tile to tile
+  float4 A[32], l[32], dA[32];
 };
 template <bool project>
 struct Warp {
-  States after[tile];  // each step
+  Round of[rounds];
   union {
-    struct {
-      States l;                    // the adjoint states of one step
-      uint16_t dtu[tile][32 + 8];  // dt u; 8 more: 8 tokens of a product meet all banks
-    };
-    float part[tile][Sums<project>::row];  // the sums of a tile over the warp's channels
+    uint4 steps[tile / 2][32];  // four states, then adjoint states, of two tokens, in bf16
+    float delta[tile][32 + 4];  // as it is made
   };
+  uint16_t dtu[tile][32 + 8];            // dt u; 8 more: 8 tokens of a product meet all banks
+  float part[tile][Sums<project>::row];  // the sums of a tile over the warp's channels
 };
 template <bool project>
 struct Shared {
   Stage<project> stages[2];
-  float dt[tile][threads + 4];
   float bc[tile][2 * N];
   Warp<project> warp[warps];
   Matrix<project ? threads : 1> dt_weights;
@@ -75,30 +74,34 @@ __device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], co
     float x[4] = {0, 0, 0, 0};
     multiply_add(x, a[0], a[1], a[2], a[3], b0, b1);
 #pragma unroll
-    for (int r = 0; r < 4; ++r) delta[pair + r % 2][first + c + row + r / 2 * 8] = x[r];
+    for (int r = 0; r < 4; ++r) delta[pair + r % 2][c + row + r / 2 * 8] = x[r];
   }
 }
 
-// One token's matrix (16 states x 32 channels) times the vectors of all 8 tokens, of which its own
-// is wanted.
-struct Product {
-  uint32_t a[2][4];  // 16 channels each
-  __device__ __forceinline__ void load(const States& m) {
-    const int lane = threadIdx.x % 32;
-    const uint4* row = &half_row(m, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+// What is summed over a warp's channels: of each token its four numbers a channel times the token's
+// vector, of which a lane has v, pairs of token lane / 4 and channels 8 i + lane % 4 * 2 and the
+// next. Rows of a product are the numbers of four tokens, columns are the vectors of all 8, so a
+// quarter of the results is wanted: the lane's own is that of token lane % 4 * 2 + lane / 16 and
+// number lane / 4 % 4.
+__device__ __forceinline__ float sum_of_products(const uint4 (&steps)[tile / 2][32],
+                                                 const uint32_t (&v)[4]) {
+  const int lane = threadIdx.x % 32;
+  const uint4* row = &steps[lane / 8 % 2][lane / 16 * 8 + lane % 8];
+  float x[2][4] = {};
 #pragma unroll
-    for (int i = 0; i < 2; ++i) load_matrices<true>(a[i], row[32 * i]);
-  }
-  // Into the token's column of c (16 x 8): `mine` says whether the lane has it, `odd` which of the
-  // lane's two it is.
-  __device__ __forceinline__ void add_to(float (&c)[4], const uint32_t (&b)[4], int odd,
-                                         bool mine) const {
-    float x[4] = {0, 0, 0, 0};
-    multiply_add(x, a[0][0], a[0][1], a[0][2], a[0][3], b[0], b[1]);
-    multiply_add(x, a[1][0], a[1][1], a[1][2], a[1][3], b[2], b[3]);
-    if (mine) c[odd] = x[odd], c[2 + odd] = x[2 + odd];
-  }
-};
+  for (int four = 0; four < 2; ++four)
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {  // 16 channels
+      uint32_t a[4];
+      load_matrices<true>(a, row[four * 64 + i * 16]);
+      multiply_add(x[four], a[0], a[1], a[2], a[3], v[2 * i], v[2 * i + 1]);
+    }
+  float y[4];
+#pragma unroll
+  for (int r = 0; r < 4; ++r) y[r] = lane & 2 ? x[1][r] : x[0][r];
+  const float first = lane & 1 ? y[2] : y[0], second = lane & 1 ? y[3] : y[1];
+  return lane & 16 ? second : first;
+}
 
 // Scratch, in floats: the sums of each block of channels (sides, blocks_e, B, L, sums), then the
 // gradients of A_log, D and bias of each group of images (sides, groups, E (N + 2)).
@@ -145,19 +148,20 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
   const int images = p.B - first_image < where.images ? int(p.B - first_image) : where.images;
   const bool with_dz = p.dz && k == 0;
 
-  float A[N], l[N], dA[N];  // l: the adjoint state, carried from the step after
-  load_rates(A, s.A_log, e, active);
-#pragma unroll
-  for (int n = 0; n < N; ++n) l[n] = dA[n] = 0;
   const float D = s.D && active ? static_cast<const float*>(s.D)[e] : 0.0f;
   const float bias = s.bias && active ? static_cast<const float*>(s.bias)[e] * log2e : 0.0f;
   float dD = 0, dbias = 0;
   auto& mine = shared.warp[warp];
+#pragma unroll 1
+  for (int round = 0; round < rounds; ++round) {
+    float4 A = {0, 0, 0, 0};
+    if (active) {
+      const float4 v = static_cast<const float4*>(s.A_log)[e * rounds + round];
+      A = {-__expf(v.x), -__expf(v.y), -__expf(v.z), -__expf(v.w)};
+    }
+    mine.of[round].A[lane] = A, mine.of[round].dA[lane] = {0, 0, 0, 0};
+  }
 
-  auto store = [&](States& to, const uint32_t(&v)[N / 2]) {
-    half_row(to, lane, 0) = {v[0], v[1], v[2], v[3]};
-    half_row(to, lane, 1) = {v[4], v[5], v[6], v[7]};
-  };
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
 
   // All tiles of all images, each image's from its last.
@@ -189,8 +193,8 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       async_copy_16(&to.sum[copy_j][copy_column], static_cast<const bf16*>(p.sum) + at, wanted);
     const bf16* state = static_cast<const bf16*>(s.states) +
                         (int64_t{image * tiles + start / tile} * p.E + (active ? e : 0)) * N;
-    async_copy_16(&half_row(to.before[warp], lane, 0), state, active);
-    async_copy_16(&half_row(to.before[warp], lane, 1), state + N / 2, active);
+    async_copy_16(&to.before[warp][0][lane], state, active);
+    async_copy_16(&to.before[warp][1][lane], state + N / 2, active);
     const bool is_b = copy_lane < N / 2;
     const bf16* pair_at = static_cast<const bf16*>(is_b ? s.Bm : s.Cm) + 2 * (copy_lane % (N / 2)) +
                           int64_t{row} * static_cast<int>(is_b ? s.b_row : s.c_row);
@@ -218,29 +222,21 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
         *reinterpret_cast<uint4*>(static_cast<bf16*>(to) + at) =
             *reinterpret_cast<const uint4*>(&v);
       };
-      const uint32_t* pairs = reinterpret_cast<const uint32_t*>(&shared.dt[copy_j][copy_column]);
-      uint32_t du[4], dd[4];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const uint4 v = reinterpret_cast<const uint4*>(pairs)[i];
-        du[2 * i] = __byte_perm(v.x, v.y, 0x5410), du[2 * i + 1] = __byte_perm(v.z, v.w, 0x5410);
-        dd[2 * i] = __byte_perm(v.x, v.y, 0x7632), dd[2 * i + 1] = __byte_perm(v.z, v.w, 0x7632);
-      }
-      reinterpret_cast<uint4*>(static_cast<bf16*>(s.du) + at)[0] = {du[0], du[1], du[2], du[3]};
-      reinterpret_cast<uint4*>(static_cast<bf16*>(s.ddelta) + at)[0] = {dd[0], dd[1], dd[2], dd[3]};
+      write(s.du, at, from.u[copy_j][copy_column]);
+      write(s.ddelta, at, from.dy[copy_j][copy_column]);
       if (with_dz)
         write(p.dz, int64_t{row} * static_cast<int>(p.dz_row) + copy_e,
               from.sum[copy_j][copy_column]);
     }
     if (copy_lane < sums / 4) {
-      float4 total = {0, 0, 0, 0};
+      float x = 0, y = 0, z = 0, w = 0;
 #pragma unroll
-      for (int w = 0; w < warps; ++w) {
+      for (int i = 0; i < warps; ++i) {
         const float4 v =
-            *reinterpret_cast<const float4*>(&shared.warp[w].part[copy_j][4 * copy_lane]);
-        total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
+            *reinterpret_cast<const float4*>(&shared.warp[i].part[copy_j][4 * copy_lane]);
+        x += v.x, y += v.y, z += v.z, w += v.w;
       }
-      *reinterpret_cast<float4*>(bc_scratch + int64_t{row} * sums + 4 * copy_lane) = total;
+      *reinterpret_cast<float4*>(bc_scratch + int64_t{row} * sums + 4 * copy_lane) = {x, y, z, w};
     }
   };
 
@@ -257,168 +253,144 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     *reinterpret_cast<float2*>(&shared.bc[copy_j][2 * copy_lane]) = {first_of(bc), second_of(bc)};
     __syncthreads();
     if (i + 1 < count) request(next, next_of(at));
-    const auto [image, start] = at;
-    if (start + tile >= L) {
-      asm volatile("");  // a branch, not 16 selections
-#pragma unroll
-      for (int n = 0; n < N; ++n) l[n] = 0;
-    }
-    float dB[4] = {0, 0, 0, 0}, dC[4] = {0, 0, 0, 0};
-    // Behind the last token everything copied is zero, so l stays zero there.
+    const bool first_tile = at.start + tile >= L;  // of an image, from its end
+    // Behind the last token everything copied is zero, so the adjoint state stays zero there.
 
     if constexpr (project) {
-      make_delta(now.dt, shared.dt_weights, warp * 32, shared.dt);
+      make_delta(now.dt, shared.dt_weights, warp * 32, mine.delta);
       __syncwarp();
     }
-    {  // the states again
-      const uint4 a = half_row(now.before[warp], lane, 0), b = half_row(now.before[warp], lane, 1);
-      const uint32_t pairs[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-      float h[N];
+    // What needs no state, for four tokens at once.
+    float dt[tile], dtu[tile], g[tile];
 #pragma unroll
-      for (int n = 0; n < N; ++n) h[n] = n % 2 ? second_of(pairs[n / 2]) : first_of(pairs[n / 2]);
-#pragma unroll 1
-      for (int j0 = 0; j0 < tile; j0 += unroll_forward) {
-        // What needs no state comes first, so that the tokens' chains run side by side.
-        constexpr int U = unroll_forward;
-        float dts[U], dtus[U], zs[U], dys[U], sums_[U];
+    for (int j0 = 0; j0 < tile; j0 += 4) {
+      float u[4], z[4];
 #pragma unroll
-        for (int i = 0; i < U; ++i) {
-          const int j = j0 + i;
-          dts[i] = project ? shared.dt[j][column] : first_of(now.delta[j][column]);
-          dtus[i] = first_of(now.u[j][column]);
-          zs[i] = first_of(now.z[j][column]), dys[i] = first_of(now.dy[j][column]);
+      for (int i = 0; i < 4; ++i) {
+        const int j = j0 + i;
+        dt[j] = project ? mine.delta[j][lane] : first_of(now.delta[j][column]);
+        u[i] = first_of(now.u[j][column]);
+        z[i] = first_of(now.z[j][column]), g[j] = first_of(now.dy[j][column]) * scale;
+      }
+      if (with_dz) {
+        float sum[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sum[i] = first_of(now.sum[j0 + i][column]);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float w = sigmoid(z[i]);
+          now.sum[j0 + i][column] = bf16(g[j0 + i] * sum[i] * w * fmaf(z[i], 1.0f - w, 1.0f)).bits;
+          g[j0 + i] *= z[i] * w;
         }
-        if (with_dz) {
+      } else {
 #pragma unroll
-          for (int i = 0; i < U; ++i) sums_[i] = first_of(now.sum[j0 + i][column]);
+        for (int i = 0; i < 4; ++i) g[j0 + i] *= z[i] * sigmoid(z[i]);
+      }
 #pragma unroll
-          for (int i = 0; i < U; ++i) {
-            const float q = sigmoid(zs[i]), dy = dys[i] * scale;
-            now.sum[j0 + i][column] = bf16(dy * sums_[i] * q * fmaf(zs[i], 1.0f - q, 1.0f)).bits;
-            dys[i] = dy * zs[i] * q;
-          }
-        } else {
-#pragma unroll
-          for (int i = 0; i < U; ++i) dys[i] = dys[i] * scale * zs[i] * sigmoid(zs[i]);
-        }
-#pragma unroll
-        for (int i = 0; i < U; ++i) {
-          dts[i] = softplus_log2(fmaf(dts[i], log2e, bias));
-          dtus[i] = dts[i] * (ln2 * dtus[i]);
-        }
-#pragma unroll
-        for (int i = 0; i < U; ++i) {
-          const int j = j0 + i;
-          shared.dt[j][column] = dts[i];
-          mine.dtu[j][lane] = bf16(dtus[i]).bits;
-          // g rounded to bf16, and its lower half: together all of it.
-          const uint32_t bits = __float_as_uint(dys[i]);
-          now.dy[j][column] = static_cast<uint16_t>((bits + 0x8000u) >> 16);
-          now.z[j][column] = static_cast<uint16_t>(bits);
-        }
-#pragma unroll
-        for (int j1 = 0; j1 < unroll_forward; ++j1) {
-          const int j = j0 + j1;
-          const float dt = dts[j1], dtu = dtus[j1];
-          const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
-          uint32_t after[N / 2];
-#pragma unroll
-          for (int n = 0; n < N; n += 4) {
-            const float4 v = B[n / 4];
-            h[n] = fmaf(fast_exp2(dt * A[n]), h[n], dtu * v.x);
-            h[n + 1] = fmaf(fast_exp2(dt * A[n + 1]), h[n + 1], dtu * v.y);
-            h[n + 2] = fmaf(fast_exp2(dt * A[n + 2]), h[n + 2], dtu * v.z);
-            h[n + 3] = fmaf(fast_exp2(dt * A[n + 3]), h[n + 3], dtu * v.w);
-            after[n / 2] = bf16_pair(h[n], h[n + 1]);
-            after[n / 2 + 1] = bf16_pair(h[n + 2], h[n + 3]);
-          }
-          store(mine.after[j], after);
-        }
+      for (int i = 0; i < 4; ++i) {
+        const int j = j0 + i;
+        dt[j] = softplus_log2(fmaf(dt[j], log2e, bias));
+        dtu[j] = dt[j] * (ln2 * u[i]);
+        dD = fmaf(g[j], u[i], dD);
+        now.dy[j][column] = bf16(g[j]).bits;
+        mine.dtu[j][lane] = bf16(dtu[j]).bits;
       }
     }
-
     __syncwarp();
-    uint32_t g_of[4], dtu_of[4];  // of token lane / 4, channels lane % 4 * 2 (+ 1) + 8 i
+    uint32_t g_pairs[4], dtu_pairs[4];  // of token lane / 4, channels 8 i + lane % 4 * 2 (+ 1)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      g_of[i] = word(now.dy[lane / 4][warp * 32 + lane % 4 * 2 + 8 * i]);
-      dtu_of[i] = word(mine.dtu[lane / 4][lane % 4 * 2 + 8 * i]);
+      g_pairs[i] = word(now.dy[lane / 4][warp * 32 + 8 * i + lane % 4 * 2]);
+      dtu_pairs[i] = word(mine.dtu[lane / 4][8 * i + lane % 4 * 2]);
     }
-    __syncwarp();
+    float* const part = &mine.part[lane % 4 * 2 + lane / 16][lane / 4 % 4];
+
+    float s1[tile] = {}, s2[tile] = {};
 #pragma unroll 1
-    for (int j0 = tile - unroll_back; j0 >= 0; j0 -= unroll_back)
+    for (int round = 0; round < rounds; ++round) {
+      auto& of = mine.of[round];
+      const float4 A4 = of.A[lane];
+      const float A[4] = {A4.x, A4.y, A4.z, A4.w};
+      const uint2 kept =
+          reinterpret_cast<const uint2*>(&now.before[warp][round / 2][lane])[round % 2];
+      float h[tile + 1][4], decay[tile][4];  // h before the step
+      h[0][0] = first_of(kept.x), h[0][1] = second_of(kept.x);
+      h[0][2] = first_of(kept.y), h[0][3] = second_of(kept.y);
 #pragma unroll
-      for (int j1 = unroll_back - 1; j1 >= 0; --j1) {
-        const int j = j0 + j1;
-        const float u = first_of(now.u[j][column]),
-                    g = __uint_as_float((uint32_t{now.dy[j][column]} << 16) +
-                                        static_cast<int16_t>(now.z[j][column]));
-        const float dt = shared.dt[j][column];
-        const float4* B = reinterpret_cast<const float4*>(shared.bc[j]);
-        const States& before = j > 0 ? mine.after[j - 1] : now.before[warp];
-        const uint4 a = half_row(before, lane, 0), b = half_row(before, lane, 1);
-        const uint32_t h[N / 2] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-        float s1 = 0, s2 = 0;
-        uint32_t l_pairs[N / 2];
+      for (int j = 0; j < tile; ++j) {
+        const float4 B4 = *reinterpret_cast<const float4*>(&shared.bc[j][4 * round]);
+        const float B[4] = {B4.x, B4.y, B4.z, B4.w};
 #pragma unroll
-        for (int n = 0; n < N; n += 4) {
-          const float4 Bv = B[n / 4], Cv = B[N / 4 + n / 4];
-          const float Bn[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, Cn[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
-          float ln[4];
-#pragma unroll
-          for (int m = 0; m < 4; ++m) {
-            const uint32_t pair = h[(n + m) / 2];
-            const float decay = fast_exp2(dt * A[n + m]);
-            ln[m] = fmaf(g, Cn[m], l[n + m]);
-            l[n + m] = ln[m] * decay;
-            const float lc = l[n + m] * (m % 2 ? second_of(pair) : first_of(pair));
-            s1 = fmaf(ln[m], Bn[m], s1);
-            s2 = fmaf(lc, A[n + m], s2);
-            dA[n + m] = fmaf(lc, dt, dA[n + m]);
-          }
-          l_pairs[n / 2] = bf16_pair(ln[0], ln[1]), l_pairs[n / 2 + 1] = bf16_pair(ln[2], ln[3]);
+        for (int m = 0; m < 4; ++m) {
+          decay[j][m] = fast_exp2(dt[j] * A[m]);
+          h[j + 1][m] = fmaf(decay[j][m], h[j][m], dtu[j] * B[m]);
         }
-        store(mine.l, l_pairs);
-        __syncwarp();
-        const bool my_token = lane % 4 == j / 2;
-        Product of_h, of_l;
-        of_h.load(mine.after[j]);
-        of_l.load(mine.l);
-        __syncwarp();
-        // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
-        const float ddelta = fmaf(u, s1, s2) * (1.0f - fast_exp2(-dt));
-        dD = fmaf(g, u, dD);
-        dbias += ddelta;
-        // The results take the places of what they were made from.
-        // In dt's place.
-        *reinterpret_cast<uint32_t*>(&shared.dt[j][column]) =
-            bf16_pair(fmaf(dt * ln2, s1, D * g), ddelta);
-        of_h.add_to(dC, g_of, j1 % 2, my_token);
-        of_l.add_to(dB, dtu_of, j1 % 2, my_token);
+        if (j % 2)
+          mine.steps[j / 2][lane] = {bf16_pair(h[j][0], h[j][1]), bf16_pair(h[j][2], h[j][3]),
+                                     bf16_pair(h[j + 1][0], h[j + 1][1]),
+                                     bf16_pair(h[j + 1][2], h[j + 1][3])};
       }
-    float ddt[4] = {0, 0, 0, 0};
+      __syncwarp();
+      part[N + 4 * round] = sum_of_products(mine.steps, g_pairs);
+      __syncwarp();
+
+      float l[4] = {0, 0, 0, 0};
+      if (!first_tile) {
+        const float4 v = of.l[lane];
+        l[0] = v.x, l[1] = v.y, l[2] = v.z, l[3] = v.w;
+      }
+      const float4 dA4 = of.dA[lane];
+      float dA[4] = {dA4.x, dA4.y, dA4.z, dA4.w};
+      uint32_t pairs[4];
+#pragma unroll
+      for (int j = tile - 1; j >= 0; --j) {
+        const float4 B4 = *reinterpret_cast<const float4*>(&shared.bc[j][4 * round]);
+        const float4 C4 = *reinterpret_cast<const float4*>(&shared.bc[j][N + 4 * round]);
+        const float B[4] = {B4.x, B4.y, B4.z, B4.w}, C[4] = {C4.x, C4.y, C4.z, C4.w};
+        float ln[4];
+#pragma unroll
+        for (int m = 0; m < 4; ++m) {
+          ln[m] = fmaf(g[j], C[m], l[m]);
+          l[m] = decay[j][m] * ln[m];
+          const float lc = l[m] * h[j][m];
+          s1[j] = fmaf(ln[m], B[m], s1[j]);
+          s2[j] = fmaf(lc, A[m], s2[j]);
+          dA[m] = fmaf(lc, dt[j], dA[m]);
+        }
+        pairs[j % 2 * 2] = bf16_pair(ln[0], ln[1]), pairs[j % 2 * 2 + 1] = bf16_pair(ln[2], ln[3]);
+        if (j % 2 == 0) mine.steps[j / 2][lane] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+      }
+      of.l[lane] = {l[0], l[1], l[2], l[3]};
+      of.dA[lane] = {dA[0], dA[1], dA[2], dA[3]};
+      __syncwarp();
+      part[4 * round] = sum_of_products(mine.steps, dtu_pairs);
+      __syncwarp();
+    }
+    // The results take the places of what they were made from.
+#pragma unroll
+    for (int j = 0; j < tile; ++j) {
+      const float u = first_of(now.u[j][column]);
+      // The slope of softplus, sigmoid(x), is 1 - exp(-softplus(x)).
+      const float ddelta = fmaf(u, s1[j], s2[j]) * (1.0f - fast_exp2(-dt[j]));
+      dbias += ddelta;
+      now.u[j][column] = bf16(fmaf(dt[j] * ln2, s1[j], D * g[j])).bits;
+      now.dy[j][column] = bf16(ddelta).bits;
+    }
     if constexpr (project) {  // ddt (R x tokens) = W_dt^T (R x channels) ddelta (channels x tokens)
       __syncwarp();
+      float ddt[4] = {0, 0, 0, 0};
 #pragma unroll
       for (int i = 0; i < 2; ++i) {  // 16 channels each
-        const int c = warp * 32 + i * 16;
+        const int from = warp * 32 + i * 16;
         uint32_t a[4];
         load_matrices<true>(
-            a, half_row(shared.dt_weights, c + lane % 8 + lane / 16 * 8, lane / 8 % 2));
-        const float* from = &shared.dt[lane / 4][c + lane % 4 * 2];
-        auto pair = [&](int at) {
-          const uint2 v = *reinterpret_cast<const uint2*>(from + at);
-          return __byte_perm(v.x, v.y, 0x7632);
-        };
-        multiply_add(ddt, a[0], a[1], a[2], a[3], pair(0), pair(8));
+            a, half_row(shared.dt_weights, from + lane % 8 + lane / 16 * 8, lane / 8 % 2));
+        const uint16_t* pair = &now.dy[lane / 4][from + lane % 4 * 2];
+        multiply_add(ddt, a[0], a[1], a[2], a[3], word(pair[0]), word(pair[8]));
       }
-    }
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {  // rows lane / 4 (+ 8), columns lane % 4 * 2 (+ 1)
-      const int n = lane / 4 + r / 2 * 8, t = lane % 4 * 2 + r % 2;
-      mine.part[t][n] = dB[r];
-      mine.part[t][N + n] = dC[r];
-      if constexpr (project) mine.part[t][2 * N + n] = ddt[r];
+      for (int r = 0; r < 4; ++r)  // rows lane / 4 (+ 8), columns lane % 4 * 2 (+ 1)
+        mine.part[lane % 4 * 2 + r % 2][2 * N + lane / 4 + r / 2 * 8] = ddt[r];
     }
     last = at, at = next_of(at);
   }
@@ -427,8 +399,12 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
 
   if (!active) return;
   float* to = scratch + where.params_at(p.sides, k, group);
-#pragma unroll
-  for (int n = 0; n < N; ++n) to[int64_t{e} * N + n] = dA[n] * ln2 * A[n];  // dA_log = dA A
+#pragma unroll 1
+  for (int round = 0; round < rounds; ++round) {
+    const float4 A = mine.of[round].A[lane], dA = mine.of[round].dA[lane];  // dA_log = dA A
+    reinterpret_cast<float4*>(to)[e * rounds + round] = {dA.x * ln2 * A.x, dA.y * ln2 * A.y,
+                                                         dA.z * ln2 * A.z, dA.w * ln2 * A.w};
+  }
   to[int64_t{p.E} * N + e] = dD;
   to[int64_t{p.E} * (N + 1) + e] = dbias;
 }

@@ -45,6 +45,8 @@ wait $child || status=$?
 trap 'rm -rf "$work"' EXIT
 tail -n 1 "$work/out"
 grep -v '^allocated ' "$work/err" || true
+# Where the bytes change, the first few times.
+allocated | awk '$1 != last && n++ < 20 { printf "allocated from epoch %d on: %s bytes\n", NR, $1 } { last = $1 }'
 second=$(allocated | sed -n 2p) most=$(allocated | sed 1d | sort -n | tail -n 1)
 echo "$(allocated | wc -l) epochs, looked at $samples times; allocated in the second $second bytes, later at most $most"
 if [ $status -eq 0 ] && [ "$samples" -gt 1 ] && [ -n "$second" ] && [ "$most" -eq "$second" ] &&
