@@ -69,15 +69,12 @@ class Context {
   // Null if none fits.
   template <class P>
   const Variant<P>* row_for(const P& p) const {
-    auto forced = force_.find(P::name);
-    return choose(p, device_, forced == force_.end() ? "" : forced->second);
+    return choose(p, device_, forced_row(force_, P::name));
   }
   template <class P>
   void launch(const P& p) {
     const Variant<P>* v = row_for(p);
-    auto forced = force_.find(P::name);
-    KRAIT_CHECK(v, "no variant of ", P::name, " fits",
-                forced == force_.end() ? "" : cat(" (", forced->second, " was asked for)"));
+    if (!v) no_row_fits(P::name, forced_row(force_, P::name));
     Tensor scratch;  // given back on return: later work on this stream runs after this kernel
     if (v->scratch_bytes)
       if (size_t bytes = v->scratch_bytes(p)) scratch = empty({int64_t(bytes)}, DType::u8);
@@ -87,7 +84,8 @@ class Context {
                {.device = device_,
                 .stream = stream_,
                 .scratch = scratch.data(),
-                .libraries = &libraries_});
+                .libraries = &libraries_,
+                .forced = &force_});
     if (observer_) observer_->after(stream_);
   }
   // Tells the tape, if there is one, how to differentiate what was just computed.
@@ -187,7 +185,7 @@ class Context {
   std::shared_ptr<Arena> arena_;
   Tape* tape_ = nullptr;
   Libraries libraries_;
-  std::map<std::string, std::string, std::less<>> force_;
+  ForcedRows force_;
   LaunchObserver* observer_ = nullptr;
   OpObserver* op_observer_ = nullptr;
   size_t persistent_bytes_ = 0;

@@ -44,6 +44,13 @@ class StepGraph {
     step();
     KRAIT_CHECK(ctx.arena().used() == 0, "a step left ", ctx.arena().used(), " bytes in use");
   }
+  // Records the step now if the next run would, without running it: memory is asked for now.
+  template <class F>
+  void record_ahead([[maybe_unused]] Context& ctx, [[maybe_unused]] F&& step) {
+#if KRAIT_CUDA
+    if (ctx.stream() && eager_left_ == 0 && !exec_) capture(ctx.stream(), std::forward<F>(step));
+#endif
+  }
 
  private:
 #if KRAIT_CUDA
@@ -62,6 +69,7 @@ class StepGraph {
     const cudaError_t made = cudaGraphInstantiate(&exec_, graph, 0);
     cudaGraphDestroy(graph);
     KRAIT_CUDA_CHECK(made);
+    KRAIT_CUDA_CHECK(cudaGraphUpload(exec_, stream));
   }
   cudaGraphExec_t exec_ = nullptr;
 #endif
@@ -77,7 +85,9 @@ class StepGraphs {
   explicit StepGraphs(int eager_steps = 1) : eager_steps_(eager_steps) {}
   template <class F>
   void run(Context& ctx, const Key& key, F&& step) {
-    graphs_.try_emplace(key, eager_steps_).first->second.run(ctx, std::forward<F>(step));
+    StepGraph& graph = graphs_.try_emplace(key, eager_steps_).first->second;
+    graph.run(ctx, step);
+    graph.record_ahead(ctx, step);  // a batch of a size that comes once an epoch, too
   }
 
  private:

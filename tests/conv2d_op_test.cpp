@@ -56,6 +56,17 @@ TEST_CASE("conv2d: a batch that is taken in parts is the same as picture by pict
   }
 }
 
+TEST_CASE("conv2d: a row that is asked for by name is taken where its kernel is a part, too") {
+  Context ctx(Backend::cpu, 1 << 20);
+  ctx.force("conv2d_fwd", "gather_blas");
+  const Tensor x = random_f64(ctx, {2, 4, 5, 3}, 1), w = random_f64(ctx, {2, 3, 3, 3}, 2);
+  ctx.force("matmul", "reference");
+  conv2d(ctx, x, w, {}, 1, 1);
+  ctx.force("matmul", "no_such_row");
+  CHECK_THROWS_WITH_AS(conv2d(ctx, x, w, {}, 1, 1),
+                       "no variant of matmul fits (no_such_row was asked for)", Error);
+}
+
 TEST_CASE("conv2d: a wrong shape says so") {
   Context ctx(Backend::cpu, 1 << 20);
   const Tensor x = ctx.empty({1, 8, 8, 3}, DType::f32);

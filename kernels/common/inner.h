@@ -16,13 +16,18 @@ size_t inner_bytes(const Inner& p, Backend backend) {
   return most;
 }
 
-// Runs the first row that fits.
+// Runs the row that was asked for, or the first that fits.
 template <class Inner>
 void run_inner(const Inner& p, const Launch& l, void* scratch) {
-  const Variant<Inner>* v = choose(p, l.device);
-  KRAIT_CHECK(v, "no variant of ", Inner::name, " fits, which is a part of another kernel");
+  const std::string_view forced = l.forced ? forced_row(*l.forced, Inner::name) : "";
+  const Variant<Inner>* v = choose(p, l.device, forced);
+  if (!v) no_row_fits(Inner::name, forced);
   run(*v, p,
-      {.device = l.device, .stream = l.stream, .scratch = scratch, .libraries = l.libraries});
+      {.device = l.device,
+       .stream = l.stream,
+       .scratch = scratch,
+       .libraries = l.libraries,
+       .forced = l.forced});
 }
 
 }  // namespace krait

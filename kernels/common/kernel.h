@@ -1,7 +1,9 @@
 // What a kernel is, to the rest of the program: a parameter struct, and a table of variants.
 #pragma once
 
+#include <map>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "kernels/common/dtype.h"
@@ -29,12 +31,20 @@ struct Device {
 
 class Libraries;  // cuBLASLt and cuDNN handles with their plan caches: kernels/common/libraries.h
 
+// By kernel, the row that was asked for by name.
+using ForcedRows = std::map<std::string, std::string, std::less<>>;
+inline std::string_view forced_row(const ForcedRows& rows, std::string_view kernel) {
+  const auto found = rows.find(kernel);
+  return found == rows.end() ? std::string_view() : found->second;
+}
+
 // What a kernel is given besides its parameters.
 struct Launch {
   const Device& device;
   Stream stream = nullptr;
   void* scratch = nullptr;  // as many bytes as the variant asked for
   Libraries* libraries = nullptr;
+  const ForcedRows* forced = nullptr;  // for kernels that are parts of this one; null: none
 };
 
 // One way to compute kernel P. The first row that fits is the default; the last row is the CPU
@@ -73,6 +83,11 @@ const Variant<P>* choose(const P& p, const Device& device, std::string_view forc
     return &v;
   }
   return nullptr;
+}
+
+[[noreturn]] inline void no_row_fits(std::string_view kernel, std::string_view forced) {
+  throw Error(cat("no variant of ", kernel, " fits",
+                  forced.empty() ? "" : cat(" (", forced, " was asked for)")));
 }
 
 }  // namespace krait

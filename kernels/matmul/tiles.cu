@@ -26,7 +26,9 @@ __global__ void tiles(Matmul p) {
             ? float(static_cast<const T*>(p.b)[p.trans_b ? j * p.b_row + lb : lb * p.b_row + j])
             : 0.0f;
     __syncthreads();
-    for (int l = 0; l < tile; ++l) sum += a[y][l] * b[l][x];
+    float part = 0;  // so that a long sum is one of parts, and rounds less
+    for (int l = 0; l < tile; ++l) part += a[y][l] * b[l][x];
+    sum += part;
     __syncthreads();
   }
   if (i < p.m && j < p.n) {
