@@ -7,9 +7,8 @@ template <>
 std::span<const Variant<ScanFwd>> variants<ScanFwd>() {
   static constexpr Variant<ScanFwd> table[] = {
 #if KRAIT_CUDA
-    {"split_states", Backend::cuda, scan_fwd_split_states, scan_fwd_split_states_supports},
-    // Behind split_states, which takes all it takes, until both are measured: only by name.
     {"split_tokens", Backend::cuda, scan_fwd_split_tokens, scan_fwd_split_tokens_supports},
+    {"split_states", Backend::cuda, scan_fwd_split_states, scan_fwd_split_states_supports},
     {"pipelined", Backend::cuda, scan_fwd_pipelined, scan_fwd_pipelined_supports,
      scan_fwd_pipelined_scratch},
     {"thread_per_channel", Backend::cuda, scan_fwd_thread_per_channel,
