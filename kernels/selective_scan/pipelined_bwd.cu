@@ -35,8 +35,8 @@ struct Stage {  // a tile of the inputs; a column is a thread's channel; all in 
   uint16_t dy[tile][threads + 8];               // 8 more: 8 tokens of a product meet all banks
   uint16_t delta[tile][project ? 1 : threads];  // given ...
   uint16_t dt[project ? tile : 1][max_R];       // ... or made from this
-  uint4 before[warps][2][32];  // the kept states, before the tile; [half][channel ^ 4 half]
-  uint32_t bc[tile][N];        // pairs of bf16
+  uint4 before[warps][2][32];                   // the kept states, before the tile
+  uint32_t bc[tile][N];                         // pairs of bf16
 };
 struct Round {  // what a lane keeps of its four states from tile to tile
   float4 A[32], l[32], dA[32];
@@ -83,32 +83,25 @@ __device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], co
 // next. Rows of a product are the numbers of four tokens, columns are the vectors of all 8, so a
 // quarter of the results is wanted: the lane's own is that of token lane % 4 * 2 + lane / 16 and
 // number lane / 4 % 4.
-struct Products {
-  uint32_t a[2][2][4];  // of four tokens and 16 channels
-  __device__ __forceinline__ void load(const uint4 (&steps)[tile / 2][32]) {
-    const int lane = threadIdx.x % 32;
-    const uint4* row = &steps[lane / 8 % 2][lane / 16 * 8 + lane % 8];
+__device__ __forceinline__ float sum_of_products(const uint4 (&steps)[tile / 2][32],
+                                                 const uint32_t (&v)[4]) {
+  const int lane = threadIdx.x % 32;
+  const uint4* row = &steps[lane / 8 % 2][lane / 16 * 8 + lane % 8];
+  float x[2][4] = {};
 #pragma unroll
-    for (int four = 0; four < 2; ++four)
+  for (int four = 0; four < 2; ++four)
 #pragma unroll
-      for (int i = 0; i < 2; ++i) load_matrices<true>(a[four][i], row[four * 64 + i * 16]);
-  }
-  __device__ __forceinline__ float sum(const uint32_t (&v)[4]) const {
-    const int lane = threadIdx.x % 32;
-    float x[2][4] = {};
+    for (int i = 0; i < 2; ++i) {  // 16 channels
+      uint32_t a[4];
+      load_matrices<true>(a, row[four * 64 + i * 16]);
+      multiply_add(x[four], a[0], a[1], a[2], a[3], v[2 * i], v[2 * i + 1]);
+    }
+  float y[4];
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-#pragma unroll
-      for (int four = 0; four < 2; ++four)
-        multiply_add(x[four], a[four][i][0], a[four][i][1], a[four][i][2], a[four][i][3], v[2 * i],
-                     v[2 * i + 1]);
-    float y[4];
-#pragma unroll
-    for (int r = 0; r < 4; ++r) y[r] = lane & 2 ? x[1][r] : x[0][r];
-    const float first = lane & 1 ? y[2] : y[0], second = lane & 1 ? y[3] : y[1];
-    return lane & 16 ? second : first;
-  }
-};
+  for (int r = 0; r < 4; ++r) y[r] = lane & 2 ? x[1][r] : x[0][r];
+  const float first = lane & 1 ? y[2] : y[0], second = lane & 1 ? y[3] : y[1];
+  return lane & 16 ? second : first;
+}
 
 // Scratch, in floats: the sums of each block of channels (sides, blocks_e, B, L, sums), then the
 // gradients of A_log, D and bias of each group of images (sides, groups, E (N + 2)).
@@ -180,7 +173,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     return at.start > 0 ? At{at.image, at.start - tile} : At{at.image + 1, (tiles - 1) * tile};
   };
 
-  // A thread copies 8 channels of one token, some of the kept states, and pairs of B, C and dt.
+  // A thread copies 8 channels of one token, the state of its own, and pairs of B, C and dt.
   const int copy_j = threadIdx.x / (threads / 8), copy_lane = threadIdx.x % (threads / 8);
   const int copy_column = copy_lane * 8, copy_e = first_channel + copy_column;
   auto request = [&](Stage<project>& to, At tile_at) {
@@ -198,15 +191,10 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
                   wanted);
     if (with_dz)
       async_copy_16(&to.sum[copy_j][copy_column], static_cast<const bf16*>(p.sum) + at, wanted);
-    // Kept states: a lane copies half of a channel's, its neighbour the other half.
-    const bf16* states = static_cast<const bf16*>(s.states) +
-                         int64_t{image * tiles + start / tile} * p.E * N + lane % 2 * (N / 2);
-#pragma unroll
-    for (int c = lane / 2; c < 32; c += 16) {
-      const int e = first_channel + warp * 32 + c;
-      async_copy_16(&to.before[warp][lane % 2][c ^ lane % 2 * 4], states + (e < p.E ? e : 0) * N,
-                    e < p.E);
-    }
+    const bf16* state = static_cast<const bf16*>(s.states) +
+                        (int64_t{image * tiles + start / tile} * p.E + (active ? e : 0)) * N;
+    async_copy_16(&to.before[warp][0][lane], state, active);
+    async_copy_16(&to.before[warp][1][lane], state + N / 2, active);
     const bool is_b = copy_lane < N / 2;
     const bf16* pair_at = static_cast<const bf16*>(is_b ? s.Bm : s.Cm) + 2 * (copy_lane % (N / 2)) +
                           int64_t{row} * static_cast<int>(is_b ? s.b_row : s.c_row);
@@ -318,14 +306,13 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
     float* const part = &mine.part[lane % 4 * 2 + lane / 16][lane / 4 % 4];
 
     float s1[tile] = {}, s2[tile] = {};
-    Products of_l = {};  // of the round before
 #pragma unroll 1
     for (int round = 0; round < rounds; ++round) {
       auto& of = mine.of[round];
       const float4 A4 = of.A[lane];
       const float A[4] = {A4.x, A4.y, A4.z, A4.w};
-      const uint2 kept = reinterpret_cast<const uint2*>(
-          &now.before[warp][round / 2][lane ^ round / 2 * 4])[round % 2];
+      const uint2 kept =
+          reinterpret_cast<const uint2*>(&now.before[warp][round / 2][lane])[round % 2];
       float h[tile + 1][4], decay[tile][4];  // h before the step
       h[0][0] = first_of(kept.x), h[0][1] = second_of(kept.x);
       h[0][2] = first_of(kept.y), h[0][3] = second_of(kept.y);
@@ -338,15 +325,13 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
           decay[j][m] = fast_exp2(dt[j] * A[m]);
           h[j + 1][m] = fmaf(decay[j][m], h[j][m], dtu[j] * B[m]);
         }
-        if (j == 2) part[4 * ((round + 3) % 4)] = of_l.sum(dtu_pairs);
         if (j % 2)
           mine.steps[j / 2][lane] = {bf16_pair(h[j][0], h[j][1]), bf16_pair(h[j][2], h[j][3]),
                                      bf16_pair(h[j + 1][0], h[j + 1][1]),
                                      bf16_pair(h[j + 1][2], h[j + 1][3])};
       }
       __syncwarp();
-      Products of_h;
-      of_h.load(mine.steps);
+      part[N + 4 * round] = sum_of_products(mine.steps, g_pairs);
       __syncwarp();
 
       float l[4] = {0, 0, 0, 0};
@@ -363,7 +348,6 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
         const float4 C4 = *reinterpret_cast<const float4*>(&shared.bc[j][N + 4 * round]);
         const float B[4] = {B4.x, B4.y, B4.z, B4.w}, C[4] = {C4.x, C4.y, C4.z, C4.w};
         float ln[4];
-        if (j == 5) part[N + 4 * round] = of_h.sum(g_pairs);
 #pragma unroll
         for (int m = 0; m < 4; ++m) {
           ln[m] = fmaf(g[j], C[m], l[m]);
@@ -379,10 +363,9 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       of.l[lane] = {l[0], l[1], l[2], l[3]};
       of.dA[lane] = {dA[0], dA[1], dA[2], dA[3]};
       __syncwarp();
-      of_l.load(mine.steps);
+      part[4 * round] = sum_of_products(mine.steps, dtu_pairs);
       __syncwarp();
     }
-    part[4 * (rounds - 1)] = of_l.sum(dtu_pairs);
     // The results take the places of what they were made from.
 #pragma unroll
     for (int j = 0; j < tile; ++j) {
