@@ -80,8 +80,8 @@ __device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], co
 
 // What is summed over a warp's channels: of each token its four numbers a channel times the token's
 // vector, of which a lane has v, pairs of token lane / 4 and channels 8 i + lane % 4 * 2 and the
-// next. Rows of a product are the numbers of four tokens, columns are the vectors of all 8, so a
-// quarter of the results is wanted: the lane's own is that of token lane % 4 * 2 + lane / 16 and
+// next. Rows of a product are the numbers of four tokens, columns are the vectors of all 8, so one
+// in 8 of the results is wanted: the lane's own is that of token lane % 4 * 2 + lane / 16 and
 // number lane / 4 % 4.
 __device__ __forceinline__ float sum_of_products(const uint4 (&steps)[tile / 2][32],
                                                  const uint32_t (&v)[4]) {
