@@ -14,6 +14,7 @@
 #include "kernels/common/device/async_copy.cuh"
 #include "kernels/common/device/dispatch.cuh"
 #include "kernels/common/device/tensor_cores.cuh"
+#include "kernels/common/device/wide_store.cuh"
 #include "kernels/matmul/rows.h"
 
 namespace krait {
@@ -127,8 +128,8 @@ __global__ __launch_bounds__(threads) void narrow_result(Matmul p) {
         const int n = t * 8 + lane % 4 * 4;
         const float *c = &sum[i / 2][t][i % 2 * 2], *d = &sum[i / 2][t + 1][i % 2 * 2];
         if (row < p.m && n < p.n)
-          *reinterpret_cast<uint2*>(static_cast<bf16*>(p.c) + row * p.c_row + n) = {
-              bf16_pair(c[0], c[1]), bf16_pair(d[0], d[1])};
+          store_8(static_cast<bf16*>(p.c) + row * p.c_row + n,
+                  {bf16_pair(c[0], c[1]), bf16_pair(d[0], d[1])});
       }
     }
   }
@@ -222,8 +223,8 @@ __global__ __launch_bounds__(threads) void narrow_sum(Matmul p) {
         for (int t = 0; t < 4; ++t)
           pairs[t] = bf16_pair(sum[i / 2][t][i % 2 * 2], sum[i / 2][t][i % 2 * 2 + 1]);
         if (row < p.m)
-          *reinterpret_cast<uint4*>(static_cast<bf16*>(p.c) + row * p.c_row + l * piece +
-                                    lane % 4 * 8) = {pairs[0], pairs[1], pairs[2], pairs[3]};
+          store_16(static_cast<bf16*>(p.c) + row * p.c_row + l * piece + lane % 4 * 8,
+                   uint4{pairs[0], pairs[1], pairs[2], pairs[3]});
       }
     }
   }

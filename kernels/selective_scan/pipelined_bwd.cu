@@ -11,6 +11,7 @@
 //   - a block works on several images in turn, so fewer parameter gradients are left to add.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
+#include "kernels/common/device/wide_store.cuh"
 #include "kernels/selective_scan/pipelined.cuh"
 #include "kernels/selective_scan/rows.h"
 
@@ -236,7 +237,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
             *reinterpret_cast<const float4*>(&shared.warp[i].part[copy_j][4 * copy_lane]);
         x += v.x, y += v.y, z += v.z, w += v.w;
       }
-      *reinterpret_cast<float4*>(bc_scratch + int64_t{row} * sums + 4 * copy_lane) = {x, y, z, w};
+      store_16(bc_scratch + int64_t{row} * sums + 4 * copy_lane, float4{x, y, z, w});
     }
   };
 
