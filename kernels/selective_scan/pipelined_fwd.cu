@@ -18,7 +18,6 @@ using namespace pipelined;
 
 constexpr int channels = 128;  // of a block, two a thread
 constexpr int side_threads = channels / 2;
-constexpr int some = 2;  // tokens at a time; 4 has the same number of instructions, and spills
 
 template <int sides, bool project>
 struct Stage {  // a tile of the inputs of all sides; u and z in bf16
@@ -41,7 +40,6 @@ template <int sides, bool project>
 __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanFwd p, int blocks_e,
                                                                            float* between) {
   constexpr int K = scan_state_every(N);
-  static_assert(K == tile);
   extern __shared__ __align__(16) char memory[];
   auto& shared = *reinterpret_cast<Shared<sides, project>*>(memory);
   const int64_t b = blockIdx.x / blocks_e;
@@ -141,80 +139,59 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
       __syncwarp();
       if (active) {
         const int step_at = s.reverse ? -p.E : p.E;
-        if (states && first == 0) {
-          uint4* to = states + int64_t{start / K} * p.E * (N / 8);
+        int64_t at = image + token_at(start + first) * p.E + e;
+#pragma unroll 2
+        for (int j = first; j < last; ++j, at += step_at) {
+          if (states && (start + j) % K == 0) {
+            uint4* to = states + int64_t{(start + j) / K} * p.E * (N / 8);
 #pragma unroll
-          for (int c = 0; c < 2; ++c)
+            for (int c = 0; c < 2; ++c)
 #pragma unroll
-            for (int n = 0; n < N; n += 8)
-              to[c * 2 + n / 8] = {
-                  bf16_pair(h[c][n], h[c][n + 1]), bf16_pair(h[c][n + 2], h[c][n + 3]),
-                  bf16_pair(h[c][n + 4], h[c][n + 5]), bf16_pair(h[c][n + 6], h[c][n + 7])};
-        }
-#pragma unroll 1
-        for (int j0 = first / some * some; j0 < last; j0 += some) {
-          // What needs no state comes first, so that the tokens' chains run side by side.
-          float dt[some][2], dtu[some][2], y[some][2];
-#pragma unroll
-          for (int i = 0; i < some; ++i) {
-            float2 x;
-            if constexpr (project) {
-              x = *reinterpret_cast<const float2*>(&delta[j0 + i][column]);
-            } else {
-              const uint32_t pair = word(delta[j0 + i][column]);
-              x = {first_of(pair), second_of(pair)};
-            }
-            const uint32_t us = word(now.u[k][j0 + i][column]);
-            const float u[2] = {first_of(us), second_of(us)};
-            dt[i][0] = softplus_log2(fmaf(x.x, log2e, bias[0]));
-            dt[i][1] = softplus_log2(fmaf(x.y, log2e, bias[1]));
-#pragma unroll
-            for (int c = 0; c < 2; ++c) {
-              dtu[i][c] = dt[i][c] * (ln2 * u[c]);
-              y[i][c] = D[c] * u[c];
-            }
+              for (int n = 0; n < N; n += 8)
+                to[c * 2 + n / 8] = {
+                    bf16_pair(h[c][n], h[c][n + 1]), bf16_pair(h[c][n + 2], h[c][n + 3]),
+                    bf16_pair(h[c][n + 4], h[c][n + 5]), bf16_pair(h[c][n + 6], h[c][n + 7])};
           }
-          if (j0 < first || j0 + some > last) {  // a token outside changes no state
-#pragma unroll
-            for (int i = 0; i < some; ++i)
-              if (j0 + i < first || j0 + i >= last) dt[i][0] = dt[i][1] = dtu[i][0] = dtu[i][1] = 0;
+          float2 x;
+          if constexpr (project) {
+            x = *reinterpret_cast<const float2*>(&delta[j][column]);
+          } else {
+            const uint32_t pair = word(delta[j][column]);
+            x = {first_of(pair), second_of(pair)};
           }
+          const uint32_t us = word(now.u[k][j][column]);
+          const float u[2] = {first_of(us), second_of(us)};
+          const float dt[2] = {softplus_log2(fmaf(x.x, log2e, bias[0])),
+                               softplus_log2(fmaf(x.y, log2e, bias[1]))};
+          const float dtu[2] = {dt[0] * (ln2 * u[0]), dt[1] * (ln2 * u[1])};
+          const float4* bc = reinterpret_cast<const float4*>(tile_bc[j]);
+          float y[2] = {D[0] * u[0], D[1] * u[1]};
 #pragma unroll
-          for (int n = 0; n < N; n += 4)
+          for (int n = 0; n < N; n += 4) {
+            const float4 Bv = bc[n / 4], Cv = bc[N / 4 + n / 4];
+            const float B[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, C[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
 #pragma unroll
-            for (int i = 0; i < some; ++i) {
-              const float4* bc = reinterpret_cast<const float4*>(tile_bc[j0 + i]);
-              const float4 Bv = bc[n / 4], Cv = bc[N / 4 + n / 4];
-              const float B[4] = {Bv.x, Bv.y, Bv.z, Bv.w}, C[4] = {Cv.x, Cv.y, Cv.z, Cv.w};
+            for (int m = 0; m < 4; ++m)
 #pragma unroll
-              for (int m = 0; m < 4; ++m)
-#pragma unroll
-                for (int c = 0; c < 2; ++c) {
-                  const float decay = fast_exp2(dt[i][c] * A[c][n + m]);
-                  h[c][n + m] = fmaf(decay, h[c][n + m], dtu[i][c] * B[m]);
-                  y[i][c] = fmaf(h[c][n + m], C[m], y[i][c]);
-                }
-            }
-          int64_t at = image + token_at(start + j0) * p.E + e;
-#pragma unroll
-          for (int i = 0; i < some; ++i, at += step_at) {
-            const int j = j0 + i;
-            if (j < first || j >= last) continue;
-            if constexpr (finish) {
-              if constexpr (sides == 2) {
-                const float2 other = *reinterpret_cast<const float2*>(&now.other[k][j][column]);
-                y[i][0] += other.x, y[i][1] += other.y;
+              for (int c = 0; c < 2; ++c) {
+                const float decay = fast_exp2(dt[c] * A[c][n + m]);
+                h[c][n + m] = fmaf(decay, h[c][n + m], dtu[c] * B[m]);
+                y[c] = fmaf(h[c][n + m], C[m], y[c]);
               }
-              if (p.sum)
-                *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) =
-                    bf16_pair(y[i][0], y[i][1]);
-              const uint32_t zs = word(now.z[k][j][column]);
-              const float z[2] = {first_of(zs), second_of(zs)};
-              *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.y) + at) = bf16_pair(
-                  y[i][0] * scale * z[0] * sigmoid(z[0]), y[i][1] * scale * z[1] * sigmoid(z[1]));
-            } else {
-              *reinterpret_cast<float2*>(between + at) = {y[i][0], y[i][1]};
+          }
+          if constexpr (finish) {
+            if constexpr (sides == 2) {
+              const float2 other = *reinterpret_cast<const float2*>(&now.other[k][j][column]);
+              y[0] += other.x, y[1] += other.y;
             }
+            if (p.sum)
+              *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.sum) + at) = bf16_pair(y[0], y[1]);
+            const uint32_t zs = word(now.z[k][j][column]);
+            const float z[2] = {first_of(zs), second_of(zs)};
+            *reinterpret_cast<uint32_t*>(static_cast<bf16*>(p.y) + at) =
+                bf16_pair(y[0] * scale * z[0] * sigmoid(z[0]), y[1] * scale * z[1] * sigmoid(z[1]));
+          } else {
+            *reinterpret_cast<float2*>(between + at) = {y[0], y[1]};
           }
         }
       }
