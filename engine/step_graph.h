@@ -35,7 +35,7 @@ class StepGraph {
                 " bytes of the step's memory in use");
 #if KRAIT_CUDA
     if (ctx.stream() && eager_left_ == 0) {
-      if (!exec_) capture(ctx.stream(), std::forward<F>(step));
+      record_ahead(ctx, std::forward<F>(step));
       KRAIT_CUDA_CHECK(cudaGraphLaunch(exec_, ctx.stream()));
       return;
     }

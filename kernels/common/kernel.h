@@ -33,6 +33,7 @@ class Libraries;  // cuBLASLt and cuDNN handles with their plan caches: kernels/
 
 // By kernel, the row that was asked for by name.
 using ForcedRows = std::map<std::string, std::string, std::less<>>;
+// "" if none was.
 inline std::string_view forced_row(const ForcedRows& rows, std::string_view kernel) {
   const auto found = rows.find(kernel);
   return found == rows.end() ? std::string_view() : found->second;
@@ -85,6 +86,7 @@ const Variant<P>* choose(const P& p, const Device& device, std::string_view forc
   return nullptr;
 }
 
+// Where choose() found none.
 [[noreturn]] inline void no_row_fits(std::string_view kernel, std::string_view forced) {
   throw Error(cat("no variant of ", kernel, " fits",
                   forced.empty() ? "" : cat(" (", forced, " was asked for)")));

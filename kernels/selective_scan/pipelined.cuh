@@ -44,34 +44,6 @@ __device__ __forceinline__ void load_dt_weights(Matrix<rows>& to, const P& p, co
     reinterpret_cast<uint32_t*>(&half_row(to, c, pair / 4))[pair % 4] = has ? *from : 0;
   }
 }
-// Queues the copy of a pair of dt of the token at `row`, or of zeros.
-template <class P, class S>
-__device__ __forceinline__ void copy_dt_pair(uint16_t& to, const P& p, const S& s, int64_t row,
-                                             int pair, bool within) {
-  const bool wanted = within && 2 * pair < p.R;
-  async_copy_4(&to, static_cast<const bf16*>(s.dt) + row * s.dt_row + (wanted ? 2 * pair : 0),
-               wanted);
-}
-// delta of a tile and of `count` channels from row `first` of w on: `put` gets the token, the
-// channel's row in w, and two numbers, for it and the next. All lanes of a warp take part.
-template <int count, int rows, class F>
-__device__ __forceinline__ void make_delta(const uint16_t (&dt)[tile][max_R], const Matrix<rows>& w,
-                                           int first, F&& put) {
-  const int lane = threadIdx.x % 32, token = lane / 4, pair = lane % 4 * 2;
-  const uint32_t a0 = word(dt[token][pair]), a2 = word(dt[token][pair + 8]);  // 8 rows of 16
-  const uint4* row = &half_row(w, first + lane % 8 + lane / 16 * 8, lane / 8 % 2);
-#pragma unroll
-  for (int c = 0; c < count; c += 16) {
-    uint32_t b[4];
-    load_matrices<false>(b, row[2 * c]);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float x[4] = {0, 0, 0, 0};
-      multiply_add(x, a0, 0, a2, 0, b[2 * i], b[2 * i + 1]);
-      put(token, first + c + i * 8 + pair, float2{x[0], x[1]});
-    }
-  }
-}
 
 // log2(e) softplus(x) from log2(e) x: one exponential, one logarithm, for any x.
 __device__ __forceinline__ float softplus_log2(float x) {
@@ -79,16 +51,6 @@ __device__ __forceinline__ float softplus_log2(float x) {
 }
 __device__ __forceinline__ float sigmoid(float x) {
   return fast_reciprocal(1.0f + fast_exp2(-log2e * x));
-}
-
-// A = -exp(A_log) of a channel; A_log lies on 16 bytes.
-__device__ __forceinline__ void load_rates(float (&A)[N], const void* A_log, int e, bool active) {
-#pragma unroll
-  for (int n = 0; n < N; n += 4) {
-    float4 v = {0, 0, 0, 0};
-    if (active) v = reinterpret_cast<const float4*>(A_log)[(e * N + n) / 4];
-    A[n] = -__expf(v.x), A[n + 1] = -__expf(v.y), A[n + 2] = -__expf(v.z), A[n + 3] = -__expf(v.w);
-  }
 }
 
 // Where a pair of B or C of a token stands: 16 pairs of bf16 numbers, B's first.
