@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/arena.h"
+#include "engine/beside.h"
 #include "engine/tape.h"
 #include "kernels/common/libraries.h"
 #include "kernels/common/step_state.h"
@@ -78,16 +79,36 @@ class Context {
     Tensor scratch;  // given back on return: later work on this stream runs after this kernel
     if (v->scratch_bytes)
       if (size_t bytes = v->scratch_bytes(p)) scratch = empty({int64_t(bytes)}, DType::u8);
+    const bool beside = beside_.inside();
+    if (beside && scratch) beside_.hold(scratch);
     if (measuring()) return;
+    const Launch launch = {.device = device_,
+                           .stream = beside ? beside_.stream() : stream_,
+                           .scratch = scratch.data(),
+                           .libraries = beside ? &beside_.libraries() : &libraries_,
+                           .forced = &force_};
+    if (beside && beside_.late) return beside_.later([v, p, launch] { krait::run(*v, p, launch); });
     if (observer_) observer_->before(P::name, v->name, stream_);
-    krait::run(*v, p,
-               {.device = device_,
-                .stream = stream_,
-                .scratch = scratch.data(),
-                .libraries = &libraries_,
-                .forced = &force_});
+    krait::run(*v, p, launch);
     if (observer_) observer_->after(stream_);
   }
+  // Runs `work`, which computes `gradients`, memory of parameters, from `uses`. On a GPU what it
+  // launches goes to a second stream: until join() nothing may write to what it uses, and nothing
+  // but work beside to the gradients. All of them are kept as long as needed.
+  template <class F>
+  void beside(const std::vector<Tensor>& gradients, std::vector<Tensor> uses, F&& work) {
+    if (!forks() || beside_.inside()) return work();
+    const bool dry = measuring();
+    beside_.start(stream_, std::move(uses), dry);
+    for (const Tensor& g : gradients) beside_.writes(g.data());
+    work();
+    beside_.end(dry);
+  }
+  // What is launched from here on waits for all work beside.
+  void wait_beside() { beside_.wait(stream_, measuring()); }
+  // The same, and the memory that it used is let go.
+  void join() { beside_.join(stream_, measuring()); }
+  Beside& work_beside() { return beside_; }
   // Tells the tape, if there is one, how to differentiate what was just computed.
   template <class F>
   void record_op(const char* name, std::initializer_list<const Tensor*> in,
@@ -106,6 +127,8 @@ class Context {
 
   // float32 products may use TF32 tensor cores (GPU only).
   bool allow_tf32 = false;
+  // Gradients of weights on a second stream, beside the rest (GPU only).
+  bool two_streams = true;
   // Dropout and drop path are active.
   bool training = false;
   // Models keep only what goes into a layer for the backward pass, which then runs the layer again.
@@ -180,11 +203,13 @@ class Context {
     std::shared_ptr<Arena> before_;
   };
   void find_not_finite(const char* op, std::initializer_list<Tensor*> out);
+  bool forks() const { return (stream_ && two_streams && !observer_) || beside_.late; }
   Device device_;
   Stream stream_ = nullptr;
   std::shared_ptr<Arena> arena_;
   Tape* tape_ = nullptr;
   Libraries libraries_;
+  Beside beside_;
   ForcedRows force_;
   LaunchObserver* observer_ = nullptr;
   OpObserver* op_observer_ = nullptr;

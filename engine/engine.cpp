@@ -39,7 +39,8 @@ std::shared_ptr<std::byte> device_block(Backend backend, size_t bytes) {
 
 }  // namespace
 
-Context::Context(Backend backend, size_t arena_bytes) : device_(find_device(backend)) {
+Context::Context(Backend backend, size_t arena_bytes)
+    : device_(find_device(backend)), beside_(backend) {
 #if KRAIT_CUDA
   if (backend == Backend::cuda)
     KRAIT_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
@@ -290,11 +291,12 @@ Tape::Target Tape::into(Context& ctx, const Tensor& input) {
   KRAIT_CHECK(!slots_[slot].split, "a tensor was used after it was split");
   const bool accumulate = started(slot);
   Tensor& g = grad_memory(ctx, slot);
+  if (ctx.work_beside().writes_to(g.data())) ctx.wait_beside();
   slots_[slot].started = true;
   if (watcher_ && slots_[slot].given) watcher_->written(g.data());
   if (input.shape() != g.shape() && input.contiguous() && g.contiguous())
-    return {g.viewed(input.shape()), accumulate};  // the input was a view of the watched tensor
-  return {g, accumulate};
+    return {g.viewed(input.shape()), accumulate, slots_[slot].given};  // a view of what is watched
+  return {g, accumulate, slots_[slot].given};
 }
 Tape::Target Tape::Step::into_accumulated(const Tensor& input) {
   Target t = into(input);
@@ -330,10 +332,16 @@ void Tape::walk(Context& ctx) {
     for (int32_t slot : node.outputs) used = used || slots_[slot].started;
     Step step(ctx, *this, node.outputs);
     if (node.split_of >= 0) slots_[node.split_of].split = false;
-    if (used) node.backward(ctx, step);
+    try {
+      if (used) node.backward(ctx, step);
+    } catch (...) {
+      ctx.work_beside().drop();
+      throw;
+    }
     if (watcher_) watcher_->step_over();
     for (int32_t slot : node.outputs) slots_[slot].grad = {};  // no earlier op can read them
   }
+  ctx.join();
 }
 
 }  // namespace krait

@@ -26,6 +26,7 @@ class Tape {
   struct Target {
     Tensor grad;
     bool accumulate = false;  // add to what is there, rather than overwrite it
+    bool given = false;       // it is memory that watch() was given
     explicit operator bool() const { return bool(grad); }
     void* data() const { return grad.data(); }
   };

@@ -28,6 +28,7 @@ struct StepOptions {
   std::vector<std::string> models = {"vim_tiny_patch4_32"}, kernels;
   std::vector<int64_t> batches = {128};
   int image_size = 0;
+  bool one_stream = false;
   std::string device, precision = "auto", mode = "both", baseline, save, markdown;
 };
 
@@ -155,6 +156,7 @@ int step(const StepOptions& o) {
   setup.image_size = o.image_size;
   setup.backend = gpu ? Backend::cuda : Backend::cpu;
   setup.precision = o.precision;
+  setup.two_streams = !o.one_stream;
   setup.kernels = parse_kernel_choices(o.kernels);
   StepReport report(o.baseline);
   check_writable(o.save, "--save");
@@ -199,6 +201,7 @@ void add_step(CLI::App& app, StepOptions& o) {
   sub->add_option("--device", o.device, "the GPU where there is one")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   sub->add_option("--kernel", o.kernels, "use this variant: NAME=VARIANT; may be repeated");
+  sub->add_flag("--one-stream", o.one_stream, "no gradients of weights beside the rest (GPU)");
   sub->add_option("--baseline", o.baseline, "a file of --save to compare with");
   sub->add_option("--save", o.save, "write the times to this file, as JSON");
   sub->add_option("--markdown", o.markdown, "rewrite the table in this file (README.md)")

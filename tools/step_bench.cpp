@@ -59,6 +59,7 @@ class ModelStep {
     const bool training = setup.mode != StepMode::infer;
     ctx_.remake_layers = setup.mode == StepMode::remake;
     ctx_.allow_tf32 = setup.precision == "tf32";
+    ctx_.two_streams = setup.two_streams;
     for (const auto& [kernel, variant] : setup.kernels) ctx_.force(kernel, variant);
     params_.allocate(ctx_, type_, {.gradients = training, .moments = training});
     params_.initialise(ctx_, 0);

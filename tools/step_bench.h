@@ -24,6 +24,7 @@ struct StepSetup {
   StepMode mode = StepMode::train;
   Backend backend = Backend::cpu;
   std::string precision = "auto";  // auto, bf16, tf32, fp32; auto is bf16 on a GPU, else fp32
+  bool two_streams = true;         // Context::two_streams
   std::vector<std::pair<std::string, std::string>> kernels;  // for Context::force
 };
 

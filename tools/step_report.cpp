@@ -39,8 +39,8 @@ std::string share_table(const MeasuredStep& step) {
   std::string text;
   for (const KernelTime& k : step.kernels)
     text += line(k.kernel, k.variant, std::to_string(k.count), k.seconds);
-  // The kernels were timed in another run, one by one. So this may be less than nothing.
-  text += line(gpu ? "(what the graph adds)" : "(between kernels)", "", "",
+  // The kernels were timed in another run, one by one, without what runs beside them in the graph.
+  text += line(gpu ? "(gaps, less overlap)" : "(between kernels)", "", "",
                step.time.median - step.kernel_seconds());
   if (gpu)
     text += cat("  Less ", number("%.2f", step.empty_launch * 1e6),

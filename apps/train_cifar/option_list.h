@@ -212,7 +212,8 @@ void run_options(TrainOptions& o, F& f) {
            "here must agree");
   f.number("bucket-mb", o.bucket_mb, 0.001, 4096,
            "MB of gradients that several processes add up at once, while the backward pass runs");
-  f.flag("eager", "--eager", o.eager, "launch kernels one by one, not as one CUDA graph");
+  f.flag("eager", "--eager", o.eager,
+         "launch kernels one by one, on one stream, not as a CUDA graph");
   f.number("max-minutes", o.max_minutes, 0, 1e9, "save and stop after so long; 0: no limit");
   f.number("print-every", o.print_every, 1, 1e9, "steps between lines, where there is no terminal");
 }

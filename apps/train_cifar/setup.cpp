@@ -193,6 +193,7 @@ Trainer::Trainer(const TrainOptions& options, Ranks& ranks)
       evaluation_graphs_(options.eager ? never : 1),
       started_(std::chrono::steady_clock::now()) {
   ctx_.allow_tf32 = options_.precision == "tf32";
+  ctx_.two_streams = !options_.eager;
   for (const auto& [kernel, variant] : options_.kernels) ctx_.force(kernel, variant);
   const int64_t B = options_.batch_size;
   whole_ = B * ranks_.size();

@@ -75,6 +75,20 @@ void matmul(Context& ctx, const std::vector<WantedProduct>& products, bool trans
   if (!same.empty()) matmul(ctx, same, trans_a, trans_b, products[0].c.accumulate);
 }
 
+void matmul_beside(Context& ctx, const std::vector<WantedProduct>& products) {
+  std::vector<Tensor> uses, gradients;
+  bool given = true;  // else something may read them before the end
+  for (const WantedProduct& p : products) {
+    if (!p.c) continue;
+    uses.push_back(p.a), uses.push_back(p.b);
+    gradients.push_back(p.c.grad);
+    given = given && p.c.given;
+  }
+  if (gradients.empty()) return;
+  if (!given) return matmul(ctx, products, true, false);
+  ctx.beside(gradients, std::move(uses), [&] { matmul(ctx, products, true, false); });
+}
+
 namespace {
 
 // The checks of linear and its result: of type `type`, rows `row_stride` apart (-1: packed).
@@ -107,8 +121,8 @@ Tensor linear_into(Context& ctx, const Tensor& x, const Tensor& w, const Tensor&
       dy = ctx.empty(dy.shape(), x.dtype());
       copy(ctx, step.dy(), dy);
     }
+    if (auto dw = step.into(w)) matmul_beside(ctx, {{dy, x, dw}});
     if (auto dx = step.into(x)) matmul(ctx, dy, false, w, false, dx.grad, dx.accumulate);
-    if (auto dw = step.into(w)) matmul(ctx, dy, true, x, false, dw.grad, dw.accumulate);
     if (auto db = step.into_accumulated(b))
       ctx.launch(ColumnSum{.dtype = step.dy().dtype(),
                            .rows = dy.rows(),
@@ -153,8 +167,8 @@ Tensors linear_aligned(Context& ctx, const Tensors& x, const Tensors& w) {
                     dx.push_back({dy, w[i], step.into(x[i])});
                     dw.push_back({dy, x[i], step.into(w[i])});
                   }
+                  matmul_beside(ctx, dw);
                   matmul(ctx, dx, false, false);
-                  matmul(ctx, dw, true, false);
                 });
   return y;
 }

@@ -24,5 +24,7 @@ struct WantedProduct {
   Tape::Target c;
 };
 void matmul(Context& ctx, const std::vector<WantedProduct>& products, bool trans_a, bool trans_b);
+// a^T b for gradients of parameters: beside what follows (Context::beside).
+void matmul_beside(Context& ctx, const std::vector<WantedProduct>& products);
 
 }  // namespace krait

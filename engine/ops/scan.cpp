@@ -125,7 +125,7 @@ void launch_backward(Context& ctx, Tape::Step& step, const Kept& kept, size_t fr
   std::vector<WantedProduct> dw;  // dt_w: ddelta^T dt
   for (size_t k = from; k < to && !deltas.empty(); ++k)
     dw.push_back({deltas[k - from], kept.sides[k].dt, step.into(kept.sides[k].dt_w)});
-  matmul(ctx, dw, true, false);
+  matmul_beside(ctx, dw);
 }
 
 bool same_inputs(const std::vector<ScanSide>& sides) {

@@ -87,10 +87,13 @@ void GradientSum::written(const void* gradient) {
 }
 
 void GradientSum::step_over() {
-  if (!ctx_.measuring())
-    for (; begun_ < buckets_.size() && buckets_[begun_].ready <= step_; ++begun_)
+  auto ready = [&] { return begun_ < buckets_.size() && buckets_[begun_].ready <= step_; };
+  if (!ctx_.measuring() && ready()) {
+    ctx_.wait_beside();  // gradients of weights may still be computed there
+    for (; ready(); ++begun_)
       sum_->start(params_.flat(Role::gradient).as<float>() + buckets_[begun_].first,
                   buckets_[begun_].count);
+  }
   ++step_;
 }
 
