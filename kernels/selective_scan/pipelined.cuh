@@ -33,15 +33,17 @@ __device__ __forceinline__ uint32_t word(const uint16_t& pair) {
 // ---- delta made here: W_dt (channels x R) times dt (R), R rounded up to 16 columns of zeros
 constexpr int max_R = 16;
 
-// The rows of W_dt for `rows` channels from `first` on.
-template <int rows, class P, class S>
-__device__ __forceinline__ void load_dt_weights(Matrix<rows>& to, const P& p, const S& s, int first,
-                                                int thread, int threads) {
-  for (int i = thread; i < rows * max_R / 2; i += threads) {
-    const int c = i / 8, pair = i % 8;
+// Queues the copies of the rows of W_dt for `rows` channels from `first` on.
+template <int rows, int threads, class P, class S>
+__device__ __forceinline__ void copy_dt_weights(Matrix<rows>& to, const P& p, const S& s, int first,
+                                                int thread) {
+  const auto from = static_cast<const uint32_t*>(s.dt_w);
+  const int pair = thread % 8, row = static_cast<int>(p.R) / 2;
+#pragma unroll
+  for (int c = thread / 8; c < rows; c += threads / 8) {
     const bool has = first + c < p.E && 2 * pair < p.R;
-    const auto from = reinterpret_cast<const uint32_t*>(s.dt_w) + (first + c) * p.R / 2 + pair;
-    reinterpret_cast<uint32_t*>(&half_row(to, c, pair / 4))[pair % 4] = has ? *from : 0;
+    async_copy_4(reinterpret_cast<uint32_t*>(&half_row(to, c, pair / 4)) + pair % 4,
+                 from + (has ? (first + c) * row + pair : 0), has);
   }
 }
 

@@ -210,7 +210,7 @@ __global__ __launch_bounds__(threads, blocks_per_sm) void scan_bwd(ScanBwd p, fl
       }
   };
   if constexpr (project)
-    load_dt_weights(shared.dt_weights, p, s, first_channel, threadIdx.x, threads);
+    copy_dt_weights<threads, threads>(shared.dt_weights, p, s, first_channel, threadIdx.x);
   // Writes the results of a tile, and adds what the warps summed, in order.
   float* const bc_scratch = scratch + where.bc_at(k, block_e);
   auto flush = [&](const Stage<project>& from, At tile_at) {

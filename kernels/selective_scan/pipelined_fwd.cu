@@ -8,6 +8,7 @@
 //   - delta may be made here, by tensor cores, from the 12 or so numbers a token has for it.
 // bf16, 16 states. Why it is fast, and what it is bound by: selective_scan.md
 #include "kernels/common/cuda.h"
+#include "kernels/common/device/named_barrier.cuh"
 #include "kernels/selective_scan/pipelined.cuh"
 #include "kernels/selective_scan/rows.h"
 
@@ -35,13 +36,19 @@ struct Shared {
   Matrix<channels> dt_weights[project ? sides : 1];
 };
 
-// A = -exp(A_log) of a channel; A_log lies on 16 bytes.
-__device__ __forceinline__ void load_rates(float (&A)[N], const void* A_log, int e, bool active) {
+// A = -exp(A_log) of two neighbouring channels from e on; A_log lies on 16 bytes. All loads are on
+// their way before the first exponential.
+__device__ __forceinline__ void load_rates(float (&A)[2][N], const void* A_log, int e,
+                                           bool active) {
+  const float4* from = static_cast<const float4*>(A_log) + int64_t{e} * (N / 4);
+  float4 v[2 * N / 4];
 #pragma unroll
-  for (int n = 0; n < N; n += 4) {
-    float4 v = {0, 0, 0, 0};
-    if (active) v = reinterpret_cast<const float4*>(A_log)[(e * N + n) / 4];
-    A[n] = -__expf(v.x), A[n + 1] = -__expf(v.y), A[n + 2] = -__expf(v.z), A[n + 3] = -__expf(v.w);
+  for (int i = 0; i < 2 * N / 4; ++i) v[i] = active ? from[i] : float4{0, 0, 0, 0};
+#pragma unroll
+  for (int i = 0; i < 2 * N / 4; ++i) {
+    float* to = &A[4 * i / N][4 * i % N];
+    to[0] = -__expf(v[i].x), to[1] = -__expf(v[i].y);
+    to[2] = -__expf(v[i].z), to[3] = -__expf(v[i].w);
   }
 }
 
@@ -94,15 +101,6 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   // The step at which the side turns from leaving to finishing.
   const int turn0 = sides == 2 ? L / 2 / tile * tile : 0, turn1 = sides == 2 ? L - turn0 : 0;
   const int turn = k == 0 ? turn0 : turn1;
-  float A[2][N], h[2][N], D[2] = {0, 0}, bias[2] = {0, 0};
-#pragma unroll
-  for (int c = 0; c < 2; ++c) {
-    load_rates(A[c], s.A_log, e + c, active);
-#pragma unroll
-    for (int n = 0; n < N; ++n) h[c][n] = 0;
-    if (s.D && active) D[c] = static_cast<const float*>(s.D)[e + c];
-    if (s.bias && active) bias[c] = static_cast<const float*>(s.bias)[e + c] * log2e;
-  }
   uint4* states = s.states && active
                       ? reinterpret_cast<uint4*>(static_cast<bf16*>(s.states) +
                                                  (b * ((L + K - 1) / K) * p.E + e) * N)
@@ -111,7 +109,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   // The token of this image that the side visits at a step.
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
 
-  // It copies 8 channels of two tokens of a tile, and a pair of B or C of them.
+  // It copies 8 channels of two tokens of a tile, and two pairs of B or C.
   const int copy_lane = thread % 16, copy_column = copy_lane * 8;
   const int copy_e = first_channel + copy_column;
   const int64_t image = b * L * p.E;
@@ -136,7 +134,13 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
           async_copy_16(&to.other[k][j][copy_column + 4], between + image + at + 4, left);
         }
       }
-      async_copy_4(&to.bc[k][j][copy_lane], bc_pair(s, b * L + t, copy_lane), within);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int j = thread / N + i * side_threads / N, step = start + j;
+      const bool within = step < L;
+      async_copy_4(&to.bc[k][j][thread % N],
+                   bc_pair(s, b * L + (within ? token_at(step) : 0), thread % N), within);
     }
     if constexpr (project) {
       const int j = thread / 8, step = start + j;
@@ -145,22 +149,34 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
                    thread % 8, within);
     }
   };
+  // What takes long to come is asked for first.
   if constexpr (project)
-    load_dt_weights(shared.dt_weights[k], p, s, first_channel, thread, side_threads);
+    copy_dt_weights<channels, side_threads>(shared.dt_weights[k], p, s, first_channel, thread);
+  request(0, 0, sides == 1);
+  float A[2][N], h[2][N], D[2] = {0, 0}, bias[2] = {0, 0};
+  load_rates(A, s.A_log, e, active);
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+#pragma unroll
+    for (int n = 0; n < N; ++n) h[c][n] = 0;
+    if (s.D && active) D[c] = static_cast<const float*>(s.D)[e + c];
+    if (s.bias && active) bias[c] = static_cast<const float*>(s.bias)[e + c] * log2e;
+  }
 
-  // Steps [from, to) of this side, in `tiles` tiles from step `start` on. A tile may begin before
-  // `from` or end behind `to`.
+  // Steps [from, to) of this side, in `tiles` tiles from step `start` on, of which the first is
+  // requested. A tile may begin before `from` or end behind `to`.
   auto walk = [&](auto finish_tag, int start, int tiles, int from, int to) {
     constexpr bool finish = decltype(finish_tag)::value;
-    if (tiles <= 0) return;
-    request(0, start, finish);
     for (int i = 0; i < tiles; ++i, start += tile) {
       const int stage = i % 2;
       const auto& now = shared.stages[stage];
       auto& delta = shared.delta[project ? 0 : stage][k];
       auto& tile_bc = shared.bc[k][thread / 32];
       wait_for_async_copies();
-      __syncthreads();
+      if (k == 0)  // the sides do not wait for each other here
+        sync_some<1, side_threads>();
+      else
+        sync_some<2, side_threads>();
       if (i + 1 < tiles) request(1 - stage, start + tile, finish);
       const int first = from > start ? from - start : 0;
       const int last = to - start < tile ? to - start : tile;
@@ -242,6 +258,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
     walk(std::false_type{}, 0, (most + tile - 1) / tile, 0, turn);
     __syncthreads();  // each side reads what the other left
     const int least = turn0 < turn1 ? turn0 : turn1, start = least / tile * tile;
+    request(0, start, true);
     walk(std::true_type{}, start, (L - start + tile - 1) / tile, turn, L);
   } else {
     walk(std::true_type{}, 0, (L + tile - 1) / tile, 0, L);
