@@ -13,6 +13,7 @@
 
 namespace krait {
 
+// A turn is the work of one op. Two of them may be under way, so what keeps memory is short.
 class Beside {
  public:
   explicit Beside(Backend backend);

@@ -94,7 +94,8 @@ class Context {
   }
   // Runs `work`, which computes `gradients`, memory of parameters, from `uses`. On a GPU what it
   // launches goes to a second stream: until join() nothing may write to what it uses, and nothing
-  // but work beside to the gradients. All of them are kept as long as needed.
+  // but work beside to the gradients. All of them are kept as long as needed, and scratch memory;
+  // a tensor that `work` makes would be given back too early.
   template <class F>
   void beside(const std::vector<Tensor>& gradients, std::vector<Tensor> uses, F&& work) {
     if (!forks() || beside_.inside()) return work();
