@@ -60,9 +60,7 @@ void Beside::wait(Turn& turn, [[maybe_unused]] Stream main, [[maybe_unused]] boo
 }
 void Beside::finish(Turn& turn, Stream main, bool dry) {
   wait(turn, main, dry);
-  turn.writes.clear();
-  turn.uses.clear();
-  turn.open = false;
+  turn = {.done = turn.done};
 }
 void Beside::wait(Stream main, bool dry) {
   wait(turns_[1 - turn_], main, dry);  // the older one
@@ -77,12 +75,7 @@ void Beside::drop() {
 #if KRAIT_CUDA
   if (stream_) cudaStreamSynchronize(stream_);
 #endif
-  for (Turn& t : turns_) {
-    t.late.clear();
-    t.writes.clear();
-    t.uses.clear();
-    t.open = false;
-  }
+  for (Turn& t : turns_) t = {.done = t.done};
 }
 bool Beside::writes_to(const void* memory) const {
   return std::any_of(std::begin(turns_), std::end(turns_), [&](const Turn& t) {

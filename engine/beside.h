@@ -45,11 +45,11 @@ class Beside {
 
  private:
   struct Turn {
-    bool open = false;
     void* done = nullptr;  // an event
-    std::vector<Tensor> uses;
-    std::vector<const void*> writes;
-    std::vector<std::function<void()>> late;
+    bool open = false;
+    std::vector<Tensor> uses = {};
+    std::vector<const void*> writes = {};
+    std::vector<std::function<void()>> late = {};
   };
   void wait(Turn& turn, Stream main, bool dry);
   void finish(Turn& turn, Stream main, bool dry);

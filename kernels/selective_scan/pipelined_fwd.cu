@@ -110,7 +110,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
   auto token_at = [&](int step) { return s.reverse ? L - 1 - step : step; };
 
   // It copies 8 channels of two tokens of a tile, and two pairs of B or C.
-  const int copy_lane = thread % 16, copy_column = copy_lane * 8;
+  const int copy_column = thread % 16 * 8;
   const int copy_e = first_channel + copy_column;
   const int64_t image = b * L * p.E;
 
@@ -137,6 +137,7 @@ __global__ __launch_bounds__(sides* side_threads, 8 / sides) void scan_fwd(ScanF
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
+      // In a loop of its own: in the one above registers spilled.
       const int j = thread / N + i * side_threads / N, step = start + j;
       const bool within = step < L;
       async_copy_4(&to.bc[k][j][thread % N],
